@@ -48,7 +48,8 @@ pub use call::reply::Reply;
 pub use channel::pipe::{Reader, Writer};
 pub use channel::{Messages, Receiver, Sender};
 pub use context::Context;
-pub use context::disconnect::{DisconnectReason, Disconnection};
+pub use context::disconnect::{DisconnectReason, Disconnection, ShuttingDown};
+pub use context::timer::Timer;
 pub use hop::Hop;
 pub use hop::connecting::Connecting;
 pub use hop::method;
@@ -82,7 +83,7 @@ pub use router::listener::Listener;
 pub use router::pause::Pause;
 pub use runtime::build::BUILD;
 pub use runtime::image_store as images;
-pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source};
+pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source, WithEnd};
 
 /// The items that the expansion of the attribute refers to; not a part of the API.
 #[doc(hidden)]

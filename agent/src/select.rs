@@ -1,20 +1,27 @@
-//! Waiting for many sources at once: replies, receivers, contexts that are being connected, and
-//! other selects. Items come in the order in which they arrive.
+//! Waiting for many sources at once: replies, receivers, byte streams, programs, timers, contexts
+//! that are being connected or end, and other selects. Items come in the order in which they
+//! arrive.
 
 use crate::call::function::Remote;
 use crate::call::reply::Reply;
 use crate::channel::Receiver;
+use crate::channel::pipe::Reader;
 use crate::context::Context;
+use crate::context::disconnect::{DisconnectReason, Disconnection};
+use crate::context::timer::Timer;
 use crate::hop::connecting::Connecting;
+use crate::program::process::Process;
 use crate::runtime::extensions::locked;
 use crate::runtime::wait::{deadline, wait_until};
 use futures_core::Stream;
 use offshoot_proto::CallError;
 use offshoot_proto::Error;
 use offshoot_proto::message::channel::RecvError;
+use offshoot_proto::message::exec::ExitStatus;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -82,6 +89,55 @@ impl Source for Option<Connecting> {
     }
 }
 
+/// A timer is a source of one item: whether its time has passed, or the call was cancelled.
+impl Source for Option<Timer> {
+    type Item = Result<(), Error>;
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
+        let Some(timer) = self else {
+            return Poll::Ready(None);
+        };
+        let ended = timer.poll_end(waker);
+        if ended.is_ready() {
+            *self = None;
+        }
+        ended.map(Some)
+    }
+    fn is_over(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// The end of a context is a source of one item: the context, and the reason of its end.
+impl Source for Option<Disconnection> {
+    type Item = (Context, DisconnectReason);
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
+        poll_once(self, waker, |ending| ending.context().clone())
+    }
+    fn is_over(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// A program is a source of one item: its context, and its exit status. Its stdin is closed, and
+/// its output on streams that were not taken is discarded.
+impl Source for Option<Process> {
+    type Item = (Context, Result<ExitStatus, Error>);
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
+        poll_once(self, waker, |program| program.context.clone())
+    }
+    fn is_over(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// A byte stream is a source of chunks. A stream that breaks off ends with an error.
+impl Source for Reader {
+    type Item = io::Result<Vec<u8>>;
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
+        self.poll_chunk(waker).map(Result::transpose)
+    }
+}
+
 impl<T: DeserializeOwned> Source for Receiver<T> {
     type Item = Result<T, RecvError>;
     fn poll_item(&mut self, waker: &Waker) -> Poll<Option<Self::Item>> {
@@ -110,6 +166,32 @@ impl<S: Source, T, G: FnMut(S::Item) -> T + Send> Source for Mapped<S, G> {
     }
 }
 
+/// A source with one more item, which stands for its end.
+pub struct WithEnd<S: Source> {
+    source: S,
+    /// None once it was returned.
+    end: Option<S::Item>,
+}
+
+impl<S: Source> Source for WithEnd<S>
+where
+    S::Item: Send,
+{
+    type Item = S::Item;
+    fn poll_item(&mut self, waker: &Waker) -> Poll<Option<S::Item>> {
+        if self.end.is_some() && !self.source.is_over() {
+            match self.source.poll_item(waker) {
+                Poll::Ready(None) => {}
+                other => return other,
+            }
+        }
+        Poll::Ready(self.end.take())
+    }
+    fn is_over(&self) -> bool {
+        self.end.is_none()
+    }
+}
+
 /// A value that becomes a source when it is added to a [`Select`].
 pub trait IntoSource {
     /// The type of the items.
@@ -125,6 +207,17 @@ pub trait IntoSource {
     {
         Mapped(self.into_source(), turn)
     }
+    /// Converts the value into a source that returns `end` after its last item, so that whoever
+    /// waits sees the end. After [`map_items`](IntoSource::map_items), `end` is a converted item.
+    fn with_end(self, end: Self::Item) -> WithEnd<Self::Source>
+    where
+        Self: Sized,
+    {
+        WithEnd {
+            source: self.into_source(),
+            end: Some(end),
+        }
+    }
 }
 
 impl<F: Remote> IntoSource for Reply<F> {
@@ -135,13 +228,18 @@ impl<F: Remote> IntoSource for Reply<F> {
     }
 }
 
-impl IntoSource for Connecting {
-    type Item = (Context, Result<(), Error>);
-    type Source = Option<Self>;
-    fn into_source(self) -> Option<Self> {
-        Some(self)
-    }
+macro_rules! of_one_item {
+    ($($of:ty)*) => {
+        $(impl IntoSource for $of {
+            type Item = <Option<Self> as Source>::Item;
+            type Source = Option<Self>;
+            fn into_source(self) -> Option<Self> {
+                Some(self)
+            }
+        })*
+    };
 }
+of_one_item!(Connecting Disconnection Process Timer);
 
 impl<S: Source> IntoSource for S {
     type Item = S::Item;

@@ -9,6 +9,15 @@ use offshoot_proto::connect::dialogue::{Act, Dialogue};
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
+/// Sets fields of a method, which cannot be created by its fields outside its crate.
+macro_rules! with {
+    ($method:expr, $($field:ident: $value:expr),* $(,)?) => {{
+        let mut method = $method;
+        $(method.$field = $value;)*
+        method
+    }};
+}
+
 fn has(recipe: &Recipe, words: &[&str]) -> bool {
     recipe
         .argv
@@ -102,17 +111,15 @@ fn ssh_overrides_settings_that_would_disturb_the_link() {
 
 #[test]
 fn every_ssh_setting_is_passed_on_the_command_line() {
-    let recipe = Ssh {
-        user: Some("deploy".into()),
-        port: Some(2222),
-        identity: Some("/k".into()),
-        config: Some("/c".into()),
-        options: vec!["ProxyJump=bastion".into(), "LogLevel=QUIET".into()],
-        timeout: Duration::from_secs(7),
-        keepalive: Some(3),
-        compression: Some(true),
-        ..Ssh::new("web1")
-    }
+    let recipe = with!(Ssh::new("web1"), user: Some("deploy".into()),
+    port: Some(2222),
+    identity: Some("/k".into()),
+    config: Some("/c".into()),
+    options: vec!["ProxyJump=bastion".into(), "LogLevel=QUIET".into()],
+    timeout: Duration::from_secs(7),
+    keepalive: Some(3),
+    compression: Some(true),
+    )
     .recipe("");
     for pair in [["-l", "deploy"], ["-p", "2222"], ["-i", "/k"], ["-F", "/c"]] {
         assert!(has(&recipe, &pair), "{pair:?}");
@@ -163,10 +170,8 @@ fn every_ssh_setting_is_passed_on_the_command_line() {
 #[test]
 fn host_key_policies_map_to_openssh_options() {
     let with = |host_keys| {
-        Ssh {
-            host_keys,
-            ..Ssh::new("web1")
-        }
+        with!(Ssh::new("web1"), host_keys: host_keys,
+        )
         .recipe("")
     };
     assert!(
@@ -502,10 +507,8 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
 fn disturbing_settings_are_reset_unless_requested() {
     let script = |options: &[&str]| {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Ssh {
-            options,
-            ..Ssh::new("web1")
-        }
+        with!(Ssh::new("web1"), options: options,
+        )
         .recipe("")
         .argv[2]
             .clone()
@@ -529,15 +532,13 @@ fn disturbing_settings_are_reset_unless_requested() {
 
 #[test]
 fn sudo_asks_with_a_prompt_of_our_own_and_short_flags() {
-    let recipe = Sudo {
-        user: "postgres".into(),
-        login: true,
-        set_home: true,
-        preserve_env: true,
-        role: Some("r".into()),
-        selinux_type: Some("t".into()),
-        ..Sudo::default()
-    }
+    let recipe = with!(Sudo::default(), user: "postgres".into(),
+    login: true,
+    set_home: true,
+    preserve_env: true,
+    role: Some("r".into()),
+    selinux_type: Some("t".into()),
+    )
     .recipe("5f2a");
     assert_eq!(
         recipe.argv,
@@ -590,20 +591,16 @@ fn sudo_error_lines_are_recognised() {
 #[test]
 fn local_executes_directly_unless_a_shell_is_given() {
     assert_eq!(Local::default().recipe("").attach, Attach::Direct);
-    let shell = Local {
-        shell: vec!["env".into(), "-i".into(), "/bin/dash".into()],
-        ..Local::default()
-    };
+    let shell = with!(Local::default(), shell: vec!["env".into(), "-i".into(), "/bin/dash".into()],
+    );
     let recipe = shell.recipe("");
     assert_eq!(
         (recipe.attach, recipe.argv.last().map(String::as_str)),
         (Attach::Script, Some("-c"))
     );
     assert_eq!(
-        Local {
-            login: true,
-            ..shell
-        }
+        with!(shell, login: true,
+        )
         .recipe("")
         .attach,
         Attach::Line

@@ -45,6 +45,8 @@ mod images;
 mod log;
 mod report;
 mod run;
+mod signals;
+pub mod target;
 
 pub use images::{FOLDER_VARIABLE, StockImage, stock_images};
 #[cfg(feature = "log")]
@@ -61,6 +63,7 @@ pub use offshoot_agent::{
 pub use offshoot_agent::{filter_from_env, join, remote};
 pub use report::Report;
 pub use run::run;
+pub use signals::{Signals, ctrl_c};
 
 #[doc(hidden)]
 pub use offshoot_agent::macro_support;
@@ -72,6 +75,7 @@ include!(concat!(env!("OUT_DIR"), "/guide.rs"));
 /// The types and macros that most programs use.
 pub mod prelude {
     pub use crate::methods::HostKeys;
+    pub use crate::target::TargetExt;
     pub use crate::{
         Blob, CallError, Context, Error, IntoSource, Reader, Receiver, Router, Secret, Select,
         Sender, Writer, remote,

@@ -18,15 +18,16 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime, uptime};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
-/// The level without `OFFSHOOT_LOG`: warnings and errors.
+/// The level without `OFFSHOOT_LOG`: warnings and errors. Lines that functions print come as well.
 const DEFAULT_LEVEL: u8 = 2;
 /// The target of records that contexts send.
 const REMOTE: &str = "offshoot::remote";
 
 /// Appends the log records of this program and of all contexts to a file from now on.
-/// `OFFSHOOT_LOG` selects the records; without it, warnings and errors are written. Returns the
-/// filter in force, for [`Builder::log_filter`](crate::Builder::log_filter): without that, contexts
-/// send only warnings and errors unless `OFFSHOOT_LOG` is set.
+/// `OFFSHOOT_LOG` selects the records; without it, warnings, errors and the lines that functions
+/// print are written. Returns the filter in force, for
+/// [`Builder::log_filter`](crate::Builder::log_filter); a tree that is started later without a
+/// filter has the same.
 ///
 /// ```no_run
 /// fn main() -> Result<(), offshoot::Report> {
@@ -129,7 +130,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 
 /// Returns the filter of `OFFSHOOT_LOG`, or the default.
 fn environment() -> Result<Filter> {
-    Ok(offshoot_agent::filter_from_env()?.unwrap_or_else(|| Filter::up_to(DEFAULT_LEVEL)))
+    Ok(offshoot_agent::filter_from_env()?.unwrap_or_else(|| Filter::with_prints(DEFAULT_LEVEL)))
 }
 
 /// Sets the subscriber of this process.

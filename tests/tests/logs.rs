@@ -465,6 +465,23 @@ fn events(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn without_a_subscriber_printed_lines_alone_are_shown() {
+    let _leaks = Leaks::begin();
+    let output = logging(&["nothing"], None);
+    let said = text(&output.stderr);
+    let mut lines: Vec<&str> = said.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "local: printed on stderr \u{fffd}[2J",
+            "local: printed on stdout"
+        ]
+    );
+    assert!(logging(&["nothing"], Some("off")).stderr.is_empty());
+}
+
+#[test]
 fn a_log_file_follows_the_variable_and_has_mode_600() {
     use std::os::unix::fs::PermissionsExt as _;
     let _leaks = Leaks::begin();
@@ -528,8 +545,12 @@ fn the_stderr_log_follows_the_variable_and_defaults_to_warnings() {
         ],
         "{said}"
     );
-    // Without the variable: warnings and errors. An invalid variable is an error.
+    // Without the variable: warnings, errors and printed lines. An invalid variable is an error.
     let output = logging(&["stderr"], None);
+    let said = text(&output.stderr);
+    for line in ["printed on stdout", "printed on stderr"] {
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+    }
     let of_contexts = ["my_agent::disk", "my_agent::net", "other"];
     let of_contexts = of_contexts
         .iter()

@@ -53,6 +53,7 @@ fn printed(command: Command) -> Vec<u8> {
         status,
         stdout,
         stderr,
+        ..
     } = done(command.output());
     assert!(
         status.success() && stderr.is_empty(),
@@ -403,24 +404,12 @@ fn exit_codes_and_signals_are_reported_exactly() {
     let here = Here::new();
     for code in [0, 1, 7, 255] {
         let status = done(done(here.shell(&format!("exit {code}")).spawn()).wait());
-        assert_eq!(
-            status,
-            ExitStatus {
-                code: Some(code),
-                signal: None
-            }
-        );
+        assert_eq!(status, ExitStatus::new(Some(code), None));
         assert_eq!(status.success(), code == 0);
     }
     for signal in [libc::SIGTERM, libc::SIGKILL, libc::SIGSEGV] {
         let status = done(done(here.shell(&format!("kill -{signal} $$")).spawn()).wait());
-        assert_eq!(
-            status,
-            ExitStatus {
-                code: None,
-                signal: Some(signal)
-            }
-        );
+        assert_eq!(status, ExitStatus::new(None, Some(signal)));
         assert_eq!(status.shell_code(), 128 + signal);
     }
 }

@@ -340,13 +340,9 @@ fn a_password_is_in_no_command_line_or_environment() {
     assert!(looked_at > 10, "nothing was looked at");
     drop(program.stdin.take());
     program.wait().unwrap_or_else(|error| panic!("{error}"));
-    let shown = format!(
-        "{:?}",
-        Sudo {
-            password: Some(PASSWORD.into()),
-            ..Sudo::default()
-        }
-    );
+    let mut method = Sudo::default();
+    method.password = Some(PASSWORD.into());
+    let shown = format!("{method:?}");
     assert!(
         shown.contains("***") && !shown.contains(PASSWORD),
         "{shown}"

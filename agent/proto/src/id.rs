@@ -34,35 +34,50 @@ pub struct Handle(pub u32);
 
 impl Handle {
     /// No handle, in frames that address nothing within a context.
+    #[doc(hidden)]
     pub const NONE: Self = Self(0);
     /// Service that calls functions.
+    #[doc(hidden)]
     pub const CALL: Self = Self(1);
     /// Service that starts child contexts.
+    #[doc(hidden)]
     pub const CONNECT: Self = Self(2);
     /// Service that runs programs.
+    #[doc(hidden)]
     pub const EXEC: Self = Self(3);
     /// Service of the root that grants context numbers.
+    #[doc(hidden)]
     pub const ALLOCATE: Self = Self(4);
     /// Service of the root that provides images for other platforms.
+    #[doc(hidden)]
     pub const IMAGE: Self = Self(5);
     /// Destination of log records at the root.
+    #[doc(hidden)]
     pub const LOG: Self = Self(6);
     /// Service that ends a child and everything below it.
+    #[doc(hidden)]
     pub const DISCONNECT: Self = Self(7);
     /// Service that detaches a program, or the context itself.
+    #[doc(hidden)]
     pub const DETACH: Self = Self(8);
     /// Service that runs chains of calls.
+    #[doc(hidden)]
     pub const CHAIN: Self = Self(9);
     /// Service that returns a dump for debugging.
+    #[doc(hidden)]
     pub const DUMP: Self = Self(10);
     /// Service that sends signals to programs.
+    #[doc(hidden)]
     pub const SIGNAL: Self = Self(11);
     /// First handle of handlers of programs; lower handles are services of the tree.
+    #[doc(hidden)]
     pub const FIRST_CUSTOM: Self = Self(256);
     /// First handle of hubs of channels and pipes. Senders and receivers can open flows to hubs
     /// only.
+    #[doc(hidden)]
     pub const FIRST_HUB: Self = Self(1 << 31);
     /// First handle of flows, allocated by their openers.
+    #[doc(hidden)]
     pub const FIRST_FLOW: Self = Self(1000);
 }
 

@@ -66,17 +66,13 @@ fn both_readers_agree_on_messages_of_the_tree() {
         "c",
         "d",
     )];
-    let recipe = Recipe {
-        hop: "ssh:web1".into(),
-        key: String::new(),
-        argv: vec!["ssh".into(), "web1".into()],
-        at_once: u32::MAX,
-        attach: Attach::Line,
-        terminal: true,
-        rules,
-        timeout_ms: u64::MAX,
-        hint: "look".into(),
-    };
+    let argv = vec!["ssh".into(), "web1".into()];
+    let mut recipe = Recipe::new("ssh:web1", argv, Attach::Line);
+    recipe.at_once = u32::MAX;
+    recipe.terminal = true;
+    recipe.rules = rules;
+    recipe.timeout_ms = u64::MAX;
+    recipe.hint = "look".into();
     read_in_both_ways(&recipe);
     let request = ConnectRequest {
         name: "n".into(),

@@ -38,6 +38,7 @@ use std::sync::Weak;
 
 /// The origin of a message, as its handler gets it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct MessageOrigin {
     /// The context that sent the message.
     pub from: ContextId,

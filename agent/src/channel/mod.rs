@@ -13,6 +13,7 @@ use crate::channel::hub::new_copy;
 use crate::context::Context;
 use crate::context::transfer::soon;
 use crate::runtime::extensions::locked;
+use crate::runtime::slot::DeliveryCallback;
 use crate::runtime::state::NodeState;
 use crate::runtime::stream_state::StreamState;
 use crate::runtime::wait;
@@ -45,6 +46,7 @@ use serde::Serializer;
 use serde::de;
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -189,21 +191,26 @@ impl Inner {
         let mut record = Some(record);
         loop {
             let turn = self.state.turn();
-            let sent = self.context.node().with(|core| {
-                if self.state.failure().is_some() || !core.node.knows(self.flow) {
-                    return Err(self.gone(core));
-                }
-                let room = core.waiting(self.flow) < AHEAD;
-                if let Some(record) = record.take_if(|_| room) {
-                    core.append(self.flow, record, false, secret);
-                }
-                Ok(room)
-            })?;
-            if sent {
+            if self.offer(&mut record, secret)? {
                 return Ok(());
             }
             self.state.wait_after(turn);
         }
+    }
+
+    /// Sends a record if few bytes of earlier records are left to be sent. Returns false if it has
+    /// to wait.
+    fn offer(&self, record: &mut Option<Vec<u8>>, secret: bool) -> Result<bool> {
+        self.context.node().with(|core| {
+            if self.state.failure().is_some() || !core.node.knows(self.flow) {
+                return Err(self.gone(core));
+            }
+            let room = core.waiting(self.flow) < AHEAD;
+            if let Some(record) = record.take_if(|_| room) {
+                core.append(self.flow, record, false, secret);
+            }
+            Ok(room)
+        })
     }
 
     /// Sends a record about the sender itself, in order with its messages and without waiting.
@@ -272,6 +279,44 @@ impl<T: Serialize> Sender<T> {
     /// Returns [`Error::Undelivered`] if the receiver is gone or does not accept messages of this
     /// length, and an error if the message does not serialise.
     pub fn send(&self, message: &T) -> Result<()> {
+        let mut letter = self.letter(message)?;
+        let sent = match letter.record.take() {
+            Some(record) => letter.to.0.send(record, letter.secret),
+            None => Ok(()),
+        };
+        letter.close(sent)
+    }
+
+    /// Sends a message as [`send`](Sender::send) does, without blocking the thread while the
+    /// receiver has too many bytes. The message is encoded at once. Nothing is sent if the future
+    /// is dropped before it completes.
+    ///
+    /// # Errors
+    /// Returns an error as [`send`](Sender::send) does.
+    pub fn send_async(&self, message: &T) -> impl Future<Output = Result<()>> + Send + use<T> {
+        let mut letter = self.letter(message);
+        poll_fn(move |cx| {
+            let letter = match &mut letter {
+                Ok(letter) => letter,
+                Err(error) => return Poll::Ready(Err(error.clone())),
+            };
+            let sent = match letter.to.0.offer(&mut letter.record, letter.secret) {
+                Ok(false) => {
+                    letter.to.0.state.wake_later(cx.waker());
+                    // Room that came before the waker was registered has woken nobody.
+                    letter.to.0.offer(&mut letter.record, letter.secret)
+                }
+                offered => offered,
+            };
+            match sent {
+                Ok(false) => Poll::Pending,
+                sent => Poll::Ready(letter.close(sent.map(drop))),
+            }
+        })
+    }
+
+    /// Returns a message as it is sent.
+    fn letter(&self, message: &T) -> Result<Letter> {
         let inner = &self.open.0;
         let to = inner.address.context;
         let leaving =
@@ -292,11 +337,38 @@ impl<T: Serialize> Sender<T> {
         let mut bytes = leaving.message.into_bytes();
         let length = bytes.len() - record(VALUE, &[]).len();
         bytes[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        let sent = inner.send(bytes, leaving.secret);
-        if sent.is_err() {
-            crate::context::transfer::abandon(leaving.callbacks);
+        Ok(Letter {
+            to: Arc::clone(&self.open),
+            record: Some(bytes),
+            secret: leaving.secret,
+            callbacks: leaving.callbacks,
+        })
+    }
+}
+
+/// An encoded message that is to be sent.
+struct Letter {
+    to: Arc<Open>,
+    /// None once it was sent.
+    record: Option<Vec<u8>>,
+    secret: bool,
+    /// The callbacks of the values in the message, to be abandoned if it is not sent.
+    callbacks: Vec<DeliveryCallback>,
+}
+
+impl Letter {
+    /// Drops the callbacks of a message that was sent; those of others run when it is dropped.
+    fn close(&mut self, sent: Result<()>) -> Result<()> {
+        if sent.is_ok() {
+            self.callbacks.clear();
         }
         sent
+    }
+}
+
+impl Drop for Letter {
+    fn drop(&mut self) {
+        crate::context::transfer::abandon(std::mem::take(&mut self.callbacks));
     }
 }
 

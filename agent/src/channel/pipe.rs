@@ -34,7 +34,7 @@ impl Context {
     /// Returns an error if the tree is shut down.
     pub fn pipe(&self) -> Result<(Writer, Reader)> {
         let [writer, reader] = ChannelEnd::pair(&self.own())?;
-        Ok((Writer::of(writer), Reader { socket: reader }))
+        Ok((Writer::of(writer), Reader::of(reader)))
     }
 }
 
@@ -42,12 +42,19 @@ impl Context {
 /// error. Dropping the reader resets the stream: writes fail from then on.
 pub struct Reader {
     socket: ChannelEnd,
+    /// True once a poll has returned the error of the stream.
+    broken: bool,
 }
 
 impl Reader {
     pub(crate) fn bound(shared: Arc<NodeHandle>, flow: FlowKey, state: Arc<StreamState>) -> Self {
+        Self::of(ChannelEnd::bound(shared, flow, state))
+    }
+
+    fn of(socket: ChannelEnd) -> Self {
         Self {
-            socket: ChannelEnd::bound(shared, flow, state),
+            socket,
+            broken: false,
         }
     }
 
@@ -59,19 +66,23 @@ impl Reader {
         self.take(usize::MAX)
     }
 
-    /// Polls for the next chunk; none at the end, and if the stream broke off.
-    pub(crate) fn poll_chunk(&mut self, waker: &Waker) -> Poll<Option<Vec<u8>>> {
-        let Ok((shared, flow, state)) = self.socket.bind(EndpointRole::Reader) else {
-            return Poll::Ready(None);
-        };
-        let Poll::Ready(found) = state.poll(waker) else {
-            return Poll::Pending;
-        };
-        let chunk = found.ok().flatten();
-        if let Some(chunk) = &chunk {
-            shared.with(|core| core.node.consume(flow, chunk.len()));
+    /// Polls for the next chunk; none at the end, and after an error.
+    pub(crate) fn poll_chunk(&mut self, waker: &Waker) -> Poll<io::Result<Option<Vec<u8>>>> {
+        if self.broken {
+            return Poll::Ready(Ok(None));
         }
-        Poll::Ready(chunk)
+        let found = match self.socket.bind(EndpointRole::Reader) {
+            Ok((shared, flow, state)) => {
+                let found = std::task::ready!(state.poll(waker));
+                if let Ok(Some(chunk)) = &found {
+                    shared.with(|core| core.node.consume(flow, chunk.len()));
+                }
+                found
+            }
+            Err(error) => Err(error),
+        };
+        self.broken = found.is_err();
+        Poll::Ready(found.map_err(|error| broken(&error)))
     }
 
     /// Returns the next chunk, at most `most` bytes of it. Credit is given only for the bytes
@@ -232,9 +243,10 @@ impl Serialize for Reader {
 
 impl<'de> Deserialize<'de> for Reader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        Ok(Self {
-            socket: ChannelEnd::arrive(deserializer, EndpointRole::Reader)?,
-        })
+        Ok(Self::of(ChannelEnd::arrive(
+            deserializer,
+            EndpointRole::Reader,
+        )?))
     }
 }
 

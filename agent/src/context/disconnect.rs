@@ -168,6 +168,67 @@ impl Drop for Disconnection {
     }
 }
 
+/// A context that is being shut down; see [`Context::start_shutdown`]. As a `Future` it has no time
+/// limit.
+pub struct ShuttingDown {
+    context: Context,
+    flow: FlowKey,
+    slot: Arc<ReplySlot>,
+}
+
+impl ShuttingDown {
+    /// Waits until the context is gone, at most for `timeout`.
+    ///
+    /// # Errors
+    /// Returns an error if the parent of the context refuses the request, and [`Error::TimedOut`]
+    /// after `timeout`.
+    pub fn wait_timeout(self, timeout: Duration) -> Result<()> {
+        match self.slot.wait(Some(timeout)) {
+            Some(reply) => self.outcome(reply),
+            None => Err(Error::TimedOut {
+                context: self.context.name().into(),
+                after_ms: timeout.as_millis() as u64,
+            }),
+        }
+    }
+
+    fn outcome(&self, reply: Result<Vec<u8>>) -> Result<()> {
+        let name = self.context.name();
+        match reply {
+            Ok(reply) => read_value(name, &reply),
+            // The context ended with its parent.
+            Err(
+                Error::Undelivered {
+                    reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown,
+                    ..
+                }
+                | Error::ShutDown,
+            ) => Ok(()),
+            Err(error) => Err(error.naming(name)),
+        }
+    }
+}
+
+impl Future for ShuttingDown {
+    type Output = Result<()>;
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Result<()>> {
+        self.slot.poll(cx.waker()).map(|reply| self.outcome(reply))
+    }
+}
+
+impl Drop for ShuttingDown {
+    fn drop(&mut self) {
+        let flow = self.flow;
+        // Does nothing if the reply has arrived.
+        self.context.node().with(|core| {
+            if core.forget(flow).is_some() {
+                core.node
+                    .reset(flow, Reason::Cancelled, "its caller does not wait any more");
+            }
+        });
+    }
+}
+
 impl Context {
     /// Returns the future end of this context, with the reason: lost, shut down by any context, or
     /// never connected. For a context that is gone already it is ready at once. Every context is
@@ -222,6 +283,15 @@ impl Context {
     /// # Errors
     /// Returns an error as [`Context::shutdown`] does.
     pub fn shutdown_within(&self, timeout: Duration) -> Result<()> {
+        self.start_shutdown()?.wait_timeout(timeout)
+    }
+
+    /// Starts to shut down the context, as [`Context::shutdown`] does, and returns at once. The
+    /// shutdown goes on if the returned value is dropped.
+    ///
+    /// # Errors
+    /// Returns an error if the request cannot be sent.
+    pub fn start_shutdown(&self) -> Result<ShuttingDown> {
         let Some(parent) = self.parent() else {
             let detail = match self.own() == *self {
                 true => "it is this process",
@@ -237,30 +307,11 @@ impl Context {
         // Here and not in the broker: a caller that connects the context again holds this lock.
         ReusedContexts::of(self.node()).forget(self.id());
         let (flow, slot) = self.send_disconnect(parent)?;
-        match slot.wait(Some(timeout)) {
-            Some(Ok(reply)) => read_value(self.name(), &reply),
-            // The context ended with its parent.
-            Some(Err(
-                Error::Undelivered {
-                    reason: Reason::NoRoute | Reason::Lost | Reason::ShutDown,
-                    ..
-                }
-                | Error::ShutDown,
-            )) => Ok(()),
-            Some(Err(error)) => Err(error.naming(self.name())),
-            None => {
-                self.node().with(|core| {
-                    core.node
-                        .reset(flow, Reason::Cancelled, "its caller does not wait any more");
-                    core.forget(flow);
-                });
-                let after_ms = timeout.as_millis() as u64;
-                Err(Error::TimedOut {
-                    context: self.name().into(),
-                    after_ms,
-                })
-            }
-        }
+        Ok(ShuttingDown {
+            context: self.clone(),
+            flow,
+            slot,
+        })
     }
 
     /// Requests the shutdown of the context without waiting for it.

@@ -4,6 +4,7 @@ pub(crate) mod disclosures;
 pub(crate) mod disconnect;
 pub(crate) mod reused;
 pub(crate) mod state;
+pub(crate) mod timer;
 pub(crate) mod transfer;
 
 use crate::runtime::handle::NodeHandle;
@@ -11,16 +12,17 @@ use crate::runtime::scope::CallState;
 use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
 use crate::runtime::slot::ReplySlot;
-use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use offshoot_codec::Message;
 use offshoot_proto::ContextId;
-use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Result;
 use offshoot_proto::node::Opening;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +50,29 @@ impl PartialEq for Context {
 }
 
 impl Eq for Context {}
+
+/// Contexts are ordered by their numbers, in the order in which they were started; those of another
+/// tree come before or after.
+impl Ord for Context {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let tree = |context: &Self| Arc::as_ptr(context.node()).addr();
+        (tree(self), self.id()).cmp(&(tree(other), other.id()))
+    }
+}
+
+impl PartialOrd for Context {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The number and the tree of a context never change, so that it can be a key. The lint
+/// `clippy::mutable_key_type` cannot know this: allow it there, or take [`Context::id`] as the key.
+impl Hash for Context {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
 
 impl fmt::Display for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,8 +207,8 @@ impl Context {
 
     /// Returns the same context with a time limit for calls: they must be answered within `time`
     /// from now. The time left is sent with each call, and applies to the calls that the called
-    /// function makes through its own context. After that the call fails with [`Error::TimedOut`]
-    /// and is cancelled, at every hop.
+    /// function makes through its own context. After that the call fails with
+    /// [`Error::TimedOut`](offshoot_proto::Error::TimedOut) and is cancelled, at every hop.
     ///
     /// The remote host does not count the time in transit, because clocks of two hosts are never
     /// compared.
@@ -210,10 +235,10 @@ impl Context {
     /// Checks, inside a function, that its call was not cancelled. A function that takes long
     /// should call this now and then.
     ///
-    /// # Errors
-    /// Returns [`Error::Cancelled`] if the caller has cancelled the call, [`Error::TimedOut`] after
-    /// its deadline, and [`Error::ShutDown`] if the context ends: the function then has 400 ms to
-    /// clean up before the process exits.
+    /// # Errors Returns [`Error::Cancelled`](offshoot_proto::Error::Cancelled) if the caller has
+    /// cancelled the call, [`Error::TimedOut`](offshoot_proto::Error::TimedOut) after its deadline,
+    /// and [`Error::ShutDown`](offshoot_proto::Error::ShutDown) if the context ends: the function
+    /// then has 400 ms to clean up before the process exits.
     pub fn check(&self) -> Result<()> {
         let Some(scope) = &self.scope else {
             return Ok(());
@@ -247,37 +272,11 @@ impl Context {
     /// }
     /// ```
     ///
-    /// # Errors
-    /// Returns an error as [`Context::check`] does, as soon as the call is cancelled. Outside a
-    /// call, returns [`Error::ShutDown`] once the router has ended.
+    /// # Errors Returns an error as [`Context::check`] does, as soon as the call is cancelled.
+    /// Outside a call, returns [`Error::ShutDown`](offshoot_proto::Error::ShutDown) once the router
+    /// has ended.
     pub fn sleep(&self, duration: Duration) -> Result<()> {
-        let shared = self.node();
-        let slot = ReplySlot::new(self.scope());
-        let flow = {
-            let mut core = shared.lock();
-            if core.stopped && self.scope.is_none() {
-                return Err(Error::ShutDown);
-            }
-            // Checked under the node's lock, which the code that ends a call holds, so that no end
-            // is missed.
-            self.check()?;
-            let here = core.node.id();
-            let flow = core.node.watch(here);
-            core.endpoints
-                .insert(flow, Endpoint::Reply(Arc::clone(&slot)));
-            flow
-        };
-        let ended = slot.wait(Some(
-            self.time_left().map_or(duration, |left| left.min(duration)),
-        ));
-        let mut core = shared.lock();
-        core.node.unwatch(flow);
-        core.forget(flow);
-        drop(core);
-        match ended {
-            Some(Err(error)) => Err(error),
-            _ => self.check(),
-        }
+        self.timer(duration)?.wait()
     }
 
     /// Returns the time left for the call, inside a function that has a deadline, or for a context

@@ -15,6 +15,7 @@ use offshoot_proto::node::ShownFrame;
 use offshoot_proto::text::harmless;
 use offshoot_proto::text::shortened;
 use offshoot_proto::wire::Header;
+use std::io::Write as _;
 
 /// The most characters of a record's target that are shown.
 const TARGET_LIMIT: usize = 256;
@@ -62,6 +63,11 @@ pub(crate) fn arrived(context: &str, id: ContextId, bytes: &[u8]) {
     let message = shown(&message, TEXT_LIMIT);
     let fields = Some(shown(&fields, TEXT_LIMIT)).filter(|text| !text.is_empty());
     let origin = harmless(shortened(&target, TARGET_LIMIT));
+    if !tracing::dispatcher::has_been_set() && matches!(&*origin, "stdout" | "stderr") {
+        // Nothing else would show it. A closed stderr shows nothing either.
+        let _ = writeln!(std::io::stderr(), "{context}: {message}");
+        return;
+    }
     let (fields, span) = (fields.as_deref(), span.as_deref());
     macro_rules! event {
         ($name:ident) => {

@@ -19,12 +19,15 @@ use offshoot_proto::message::exec::SignalRequest;
 use offshoot_proto::message::outcome::read_value;
 use offshoot_proto::node::Opening;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::task::Waker;
 use std::time::Duration;
 
 /// The output and exit status of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Output {
     /// The exit status.
     pub status: ExitStatus,
@@ -145,23 +148,25 @@ impl Process {
     /// Reads the streams that were not taken to their ends. The reason for a stream that breaks off
     /// is part of the exit status.
     fn read_outputs(&mut self, mut take: impl FnMut(usize, &[u8])) {
-        let mut readers = [self.stdout.take(), self.stderr.take()];
-        block_on(poll_fn(|cx| {
-            for (number, slot) in readers.iter_mut().enumerate() {
-                while let Some(reader) = slot {
-                    match reader.poll_chunk(cx.waker()) {
-                        Poll::Ready(Some(bytes)) => take(number, &bytes),
-                        Poll::Ready(None) => *slot = None,
-                        Poll::Pending => break,
+        block_on(poll_fn(|cx| self.poll_outputs(cx.waker(), &mut take)));
+    }
+
+    fn poll_outputs(&mut self, waker: &Waker, take: &mut dyn FnMut(usize, &[u8])) -> Poll<()> {
+        let readers = [&mut self.stdout, &mut self.stderr];
+        let mut outcome = Poll::Ready(());
+        for (number, slot) in readers.into_iter().enumerate() {
+            while let Some(reader) = slot {
+                match reader.poll_chunk(waker) {
+                    Poll::Ready(Ok(Some(bytes))) => take(number, &bytes),
+                    Poll::Ready(_) => *slot = None,
+                    Poll::Pending => {
+                        outcome = Poll::Pending;
+                        break;
                     }
                 }
             }
-            if readers.iter().all(Option::is_none) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        }));
+        }
+        outcome
     }
 
     fn end(mut self) -> Result<ExitStatus> {
@@ -226,6 +231,18 @@ impl Process {
             }),
             None => Ok(status),
         }
+    }
+}
+
+/// Waits until the program has ended, as [`Process::wait`] does.
+impl Future for Process {
+    type Output = Result<ExitStatus>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        drop(self.stdin.take());
+        std::task::ready!(self.poll_outputs(cx.waker(), &mut |_, _| {}));
+        let reply = std::task::ready!(self.slot.poll(cx.waker()));
+        self.waited = true;
+        Poll::Ready(self.read(reply))
     }
 }
 

@@ -299,10 +299,7 @@ impl Programs {
                 core,
                 flow,
                 value(&ExecReply {
-                    status: ExitStatus {
-                        code: None,
-                        signal: None,
-                    },
+                    status: ExitStatus::new(None, None),
                     ended: None,
                 }),
             );

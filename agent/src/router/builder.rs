@@ -130,9 +130,9 @@ impl Builder {
 
     /// Sets the log records that contexts send to this program, whose `tracing` subscriber gets
     /// them as events. Without it the variable `OFFSHOOT_LOG` decides; if that is not set, contexts
-    /// send the warnings and errors that this program's subscriber accepts when the tree is
-    /// started, and nothing without a subscriber. [`Router::set_log_filter`] changes the filter
-    /// later.
+    /// send the warnings, errors and lines printed by functions that this program's subscriber
+    /// accepts when the tree is started. Without a subscriber they send printed lines alone, which
+    /// are written to stderr. [`Router::set_log_filter`] changes the filter later.
     #[must_use]
     pub fn log_filter(mut self, filter: Filter) -> Self {
         self.log_filter = Some(filter);
@@ -228,12 +228,17 @@ impl Builder {
     }
 }
 
-/// Returns the filter of a tree without one: warnings and errors, if the subscriber accepts them.
+/// Returns the filter of a tree without one: warnings, errors and printed lines, if the subscriber
+/// accepts them, and printed lines alone without a subscriber.
 fn unsaid() -> Filter {
     let heard = tracing::level_filters::LevelFilter::current();
-    Filter::up_to(if heard >= tracing::Level::WARN {
+    let level = if heard >= tracing::Level::WARN {
         2
     } else {
         u8::from(heard >= tracing::Level::ERROR)
-    })
+    };
+    match heard >= tracing::Level::INFO || !tracing::dispatcher::has_been_set() {
+        true => Filter::with_prints(level),
+        false => Filter::up_to(level),
+    }
 }

@@ -18,6 +18,7 @@ use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::AgentSource;
 use crate::runtime::image_store::Find;
 use crate::runtime::image_store::Images;
+use crate::runtime::latch::Latch;
 use crate::runtime::role::NodeRole;
 use crate::runtime::state::BrokerTask;
 use offshoot_proto::ContextId;
@@ -25,7 +26,9 @@ use offshoot_proto::Error;
 use offshoot_proto::Result;
 use offshoot_proto::log::Filter;
 use offshoot_proto::node::Node;
+use std::future::poll_fn;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
@@ -147,6 +150,23 @@ impl Router {
             action: "ending the tree".into(),
             detail,
         })
+    }
+
+    /// Ends the tree as [`shutdown`](Router::shutdown) does, without blocking the thread. The tree
+    /// ends even if the future is dropped.
+    ///
+    /// # Errors Returns an error as [`shutdown`](Router::shutdown) does, and if no thread can be
+    /// started; the tree has ended then.
+    pub fn shutdown_async(self) -> impl Future<Output = Result<()>> + Send {
+        let ended = Arc::new(Latch::default());
+        let outcome = Arc::clone(&ended);
+        let started = std::thread::Builder::new()
+            .name("offshoot-end".into())
+            .spawn(move || outcome.set(self.shutdown()));
+        if let Err(error) = started {
+            ended.set(Err(Error::system("starting a thread", error)));
+        }
+        poll_fn(move |cx| ended.poll(cx.waker()))
     }
 
     /// Opens a path between two contexts below this one of which neither is an ancestor of the

@@ -248,10 +248,7 @@ impl Reactor {
             let _ = self.shared.epoll.delete(handle);
         }
         self.unwatch(source);
-        Some(ExitStatus {
-            code: status.code,
-            signal: status.signal,
-        })
+        Some(ExitStatus::new(status.code, status.signal))
     }
 
     /// Returns true if only SIGCHLD reports the end of some process.

@@ -19,7 +19,7 @@ pub(crate) struct State {
     failed: Option<Error>,
     /// The number of wake-ups, so that none is missed between the check and the wait.
     turn: u64,
-    waker: Option<Waker>,
+    wakers: Vec<Waker>,
 }
 
 /// The state of a stream that the broker shares with the reader or writer.
@@ -77,11 +77,20 @@ impl StreamState {
     pub(crate) fn wake(&self) {
         let mut state = self.lock();
         state.turn += 1;
-        let waker = state.waker.take();
+        let wakers = std::mem::take(&mut state.wakers);
         drop(state);
         self.changed.notify_all();
-        if let Some(waker) = waker {
+        for waker in wakers {
             waker.wake();
+        }
+    }
+
+    /// Registers a waker for the next change. Clones of a sender share the state, so that there may
+    /// be several.
+    pub(crate) fn wake_later(&self, waker: &Waker) {
+        let mut state = self.lock();
+        if !state.wakers.iter().any(|other| other.will_wake(waker)) {
+            state.wakers.push(waker.clone());
         }
     }
 
@@ -133,8 +142,7 @@ impl StreamState {
 
     /// Polls for the next piece, as a `Future` does; none at the end.
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Option<Vec<u8>>>> {
-        let before = self.lock().waker.replace(waker.clone());
-        drop(before);
+        self.wake_later(waker);
         match self.take(usize::MAX) {
             Some(found) => Poll::Ready(found),
             None => Poll::Pending,

@@ -16,6 +16,7 @@ pub fn echo(text: String) -> String {
 
 /// Facts about the machine and the process of a context.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Facts {
     /// The host's name.
     pub host: String,

@@ -4,12 +4,12 @@
 //! Hops start only through the library's builders. This file does not know the commands.
 
 use super::args::Connection;
-use super::targets::{Hop, Target, TargetError};
 use super::ui::password::{self, Terminal};
 use super::ui::verbose;
 use offshoot::harmless;
 use offshoot::methods::Method;
 use offshoot::methods::spec::PasswordOf;
+use offshoot::target::{Hop, Target, TargetError};
 use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

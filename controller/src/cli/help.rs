@@ -1,7 +1,7 @@
 //! `offshoot help`: the help texts of the commands, and the grammar of targets.
 
 use super::command::COMMANDS;
-use super::targets;
+use super::target_help;
 use super::ui::page::print;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, Command};
@@ -33,7 +33,7 @@ pub(super) fn command() -> Command {
 pub(super) fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
     program.build();
     let text = match matches.get_one::<String>(SUBJECT).map(String::as_str) {
-        Some(SUBJECT_TARGETS) => targets::help::text(),
+        Some(SUBJECT_TARGETS) => target_help::text(),
         Some(name) => program
             .find_subcommand_mut(name)
             .map(|command| command.render_long_help().to_string())

@@ -12,7 +12,7 @@ mod connect;
 mod event;
 mod exit;
 mod help;
-mod targets;
+mod target_help;
 mod ui;
 
 use clap::Command;

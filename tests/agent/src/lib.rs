@@ -296,6 +296,13 @@ pub fn log_everywhere() {
     everywhere!("my_agent::disk", "my_agent::net", "other");
 }
 
+/// Prints a line on each stream.
+#[remote]
+pub fn print_lines() {
+    println!("printed on stdout");
+    eprintln!("printed on stderr \u{1b}[2J");
+}
+
 /// Logs that many records at full speed.
 #[remote]
 pub fn log_much(count: usize) {

@@ -1,7 +1,7 @@
 //! Logs as its first argument says, connects a context and makes it log, for the suite `logs`.
 
 use offshoot::{Router, log_to_file, log_to_stderr};
-use offshoot_test_agent::log_everywhere;
+use offshoot_test_agent::{log_everywhere, print_lines};
 use offshoot_tests::records::Records;
 
 fn main() -> offshoot::Result<()> {
@@ -11,6 +11,7 @@ fn main() -> offshoot::Result<()> {
     match words.first().map(String::as_str) {
         Some("file") => builder = builder.log_filter(log_to_file(path)?),
         Some("stderr") => drop(log_to_stderr()?),
+        Some("nothing") => {}
         Some("taken") => {
             let records = Records::keep();
             let refused = log_to_file(path)
@@ -27,7 +28,7 @@ fn main() -> offshoot::Result<()> {
         }
         _ => {
             return Err(offshoot::Error::Function(
-                "file PATH, stderr or taken PATH".into(),
+                "file PATH, stderr, nothing or taken PATH".into(),
             ));
         }
     }
@@ -36,6 +37,7 @@ fn main() -> offshoot::Result<()> {
     tracing::info!(target: "my_program", "info of my_program");
     tracing::warn!(target: "my_program", "warn of my_program");
     context.call(log_everywhere {})?;
+    context.call(print_lines {})?;
     // What was logged before its end arrives before its end.
     context.shutdown()
 }

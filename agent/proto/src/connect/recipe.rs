@@ -25,8 +25,9 @@ pub enum Attach {
     Script,
 }
 
-/// Instructions for one hop.
+/// Instructions for one hop. [`Recipe::new`] creates the simplest; the fields say what differs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Recipe {
     /// The hop as an operator writes it, for messages.
     pub hop: String,
@@ -51,6 +52,23 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Creates instructions without a terminal, questions or advice, with a time limit of 30
+    /// seconds. `hop` is the hop as an operator writes it; it is the identity of the target, too.
+    pub fn new(hop: impl Into<String>, argv: Vec<String>, attach: Attach) -> Self {
+        let hop = hop.into();
+        Self {
+            key: hop.clone(),
+            hop,
+            argv,
+            at_once: 0,
+            attach,
+            terminal: false,
+            rules: Vec::new(),
+            timeout_ms: 30_000,
+            hint: String::new(),
+        }
+    }
+
     /// Checks that the program can be given its arguments without truncation, for the context
     /// `name` whose process shows `title`.
     ///

@@ -63,6 +63,14 @@ impl Filter {
         Self(String::from_iter(['=', level]))
     }
 
+    /// Creates a filter for all targets up to a level, as [`Filter::up_to`] does, that admits the
+    /// lines as well that functions print.
+    #[must_use]
+    pub fn with_prints(level: u8) -> Self {
+        let Self(others) = Self::up_to(level);
+        Self(["stdout=3,stderr=3,", &others].concat())
+    }
+
     /// Returns the number of the most detailed level that is admitted for a target.
     #[must_use]
     pub fn level_of(&self, target: &str) -> u8 {

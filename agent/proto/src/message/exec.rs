@@ -42,6 +42,7 @@ pub enum Lifetime {
 
 /// The status of a program that has ended; either field is set.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ExitStatus {
     /// Exit code, if the program exited by itself.
     pub code: Option<i32>,
@@ -50,6 +51,11 @@ pub struct ExitStatus {
 }
 
 impl ExitStatus {
+    /// Creates the status of a program that has exited with a code, or was ended by a signal.
+    pub fn new(code: Option<i32>, signal: Option<i32>) -> Self {
+        Self { code, signal }
+    }
+
     /// Returns true if the program exited with code 0.
     #[must_use]
     pub fn success(&self) -> bool {

@@ -2,6 +2,7 @@
 
 /// The contexts that may open flows to a service. There is no service without a policy.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Policy {
     /// The contexts that this node obeys: its ancestors and itself.
     Ancestors,

@@ -42,17 +42,7 @@ impl Children {
         let order = ConnectRequest {
             name: name.into(),
             title: None,
-            recipe: Recipe {
-                hop: "join".into(),
-                key: String::new(),
-                argv: Vec::new(),
-                at_once: 0,
-                attach: Attach::Direct,
-                terminal: false,
-                rules: Vec::new(),
-                timeout_ms: 0,
-                hint: String::new(),
-            },
+            recipe: Recipe::new("join", Vec::new(), Attach::Direct),
             announce: true,
             heartbeat: crate::hop::method::DEFAULT_HEARTBEAT,
         };

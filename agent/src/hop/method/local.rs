@@ -22,6 +22,7 @@ impl Context {
 /// A hop to a child process. The child executes the agent of its parent again, or, with a shell, is
 /// bootstrapped as on a remote host.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Local {
     /// The shell that runs the bootstrap with `-c`, for instance `["/bin/dash"]`. Words before it
     /// can set up its environment, as in `["env", "-i", "/bin/sh"]`.
@@ -53,17 +54,10 @@ impl Method for Local {
         if !argv.is_empty() {
             argv.push("-c".into());
         }
-        Recipe {
-            hop: "local".into(),
-            key: format!("local {}", self.shell.join(" ")),
-            argv,
-            at_once: 0,
-            attach,
-            terminal: false,
-            rules: Vec::new(),
-            timeout_ms: self.timeout.as_millis() as u64,
-            hint: String::new(),
-        }
+        let mut recipe = Recipe::new("local", argv, attach);
+        recipe.key = format!("local {}", self.shell.join(" "));
+        recipe.timeout_ms = self.timeout.as_millis() as u64;
+        recipe
     }
 
     fn name(&self) -> String {

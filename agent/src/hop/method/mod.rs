@@ -1,6 +1,9 @@
 //! The connection methods. Each is a builder in a file of its own that returns a `Recipe` and does
 //! nothing else.
 
+pub use offshoot_proto::connect::dialogue;
+pub use offshoot_proto::connect::recipe::{Attach, Recipe};
+
 mod local;
 pub mod registry;
 pub mod spec;

@@ -60,6 +60,7 @@ const DISTURBING: [(&str, &str); 8] = [
 
 /// The policy for host keys.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum HostKeys {
     /// The policy of the user's configuration. A question is answered with no.
     #[default]
@@ -82,6 +83,7 @@ impl Context {
 
 /// A hop by ssh. The user's ssh configuration supplies all that is not set.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Ssh {
     /// The host or an alias of the configuration.
     pub host: String,
@@ -258,22 +260,20 @@ impl Method for Ssh {
         let nonce = format!("[offshoot {nonce}]");
         let mut argv = vec!["sh".into(), "-c".into(), self.script(), nonce.clone()];
         argv.extend(self.argv());
-        Recipe {
-            key: format!("{hop} {}", self.config.as_deref().unwrap_or_default()),
-            hop,
-            argv,
-            at_once: self.handshakes.max(1),
-            attach: Attach::Line,
-            terminal: self.password.is_some(),
-            rules: ssh_rules::rules(
-                &nonce,
-                &self.program,
-                self.password.as_ref(),
-                !self.sets("LogLevel="),
-            ),
-            timeout_ms: self.timeout.as_millis() as u64,
-            hint: "run ssh -v to the same host for details".into(),
-        }
+        let mut recipe = Recipe::new(hop, argv, Attach::Line);
+        let config = self.config.as_deref().unwrap_or_default();
+        recipe.key = format!("{} {config}", recipe.hop);
+        recipe.at_once = self.handshakes.max(1);
+        recipe.terminal = self.password.is_some();
+        recipe.rules = ssh_rules::rules(
+            &nonce,
+            &self.program,
+            self.password.as_ref(),
+            !self.sets("LogLevel="),
+        );
+        recipe.timeout_ms = self.timeout.as_millis() as u64;
+        recipe.hint = "run ssh -v to the same host for details".into();
+        recipe
     }
 
     fn name(&self) -> String {

@@ -23,6 +23,7 @@ impl Context {
 /// A hop by sudo. It sets its own prompt, so that a translated one cannot be missed. The prompt
 /// goes to a terminal that carries no other data.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Sudo {
     /// The user to become.
     pub user: String,
@@ -152,22 +153,18 @@ impl Method for Sudo {
         } else {
             format!("sudo:{}", self.user)
         };
-        Recipe {
-            key: hop.clone(),
-            hop,
-            argv,
-            at_once: 0,
-            // With a login, sudo gives the words to a shell and escapes all but the dollar signs.
-            attach: if self.login {
-                Attach::GuardedWords
-            } else {
-                Attach::Words
-            },
-            terminal: true,
-            rules,
-            timeout_ms: self.timeout.as_millis() as u64,
-            hint: "sudo -l there shows what is allowed".into(),
-        }
+        // With a login, sudo gives the words to a shell and escapes all but the dollar signs.
+        let attach = if self.login {
+            Attach::GuardedWords
+        } else {
+            Attach::Words
+        };
+        let mut recipe = Recipe::new(hop, argv, attach);
+        recipe.terminal = true;
+        recipe.rules = rules;
+        recipe.timeout_ms = self.timeout.as_millis() as u64;
+        recipe.hint = "sudo -l there shows what is allowed".into();
+        recipe
     }
 
     fn name(&self) -> String {

@@ -6,12 +6,10 @@ use super::notes::{end_line, tell};
 use super::{jobs, question};
 use nix::sys::signal::Signal;
 use offshoot::Secret;
+use offshoot::target::password_line;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-
-/// The longest password, in bytes.
-const LONGEST: usize = 1024;
 
 /// The controlling terminal, for questions to the user.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl Terminal {
         }
         end_line();
         let shown = question::ask(&self.0, question);
-        let answer = shown.and_then(|()| read_line(&mut Inlet::terminal(&self.0)?));
+        let answer = shown.and_then(|()| password_line(&mut Inlet::terminal(&self.0)?));
         question::remove();
         // With the echo off, the end of line that the user typed was not shown.
         writeln!(self.0)?;
@@ -61,7 +59,8 @@ impl Terminal {
 /// UTF-8.
 pub(crate) fn from_file(path: &str) -> io::Result<Secret> {
     if path == "-" {
-        return read_line(&mut Inlet::stdin()?)?.ok_or_else(|| io::Error::other("stdin is empty"));
+        return password_line(&mut Inlet::stdin()?)?
+            .ok_or_else(|| io::Error::other("stdin is empty"));
     }
     let mut file = File::open(path)?;
     let about = file.metadata()?;
@@ -72,34 +71,5 @@ pub(crate) fn from_file(path: &str) -> io::Result<Secret> {
             "{path} has a password and is accessible to other users (mode {mode:04o}); restrict it with chmod 600"
         ));
     }
-    read_line(&mut file)?.ok_or_else(|| io::Error::other("the file is empty"))
-}
-
-/// Reads a line byte by byte, so that the input after it stays unread. Returns `None` at end of
-/// file.
-fn read_line(source: &mut impl Read) -> io::Result<Option<Secret>> {
-    // The buffer never grows, so no copy of the password stays behind in freed memory.
-    let mut line = Vec::with_capacity(LONGEST);
-    let mut byte = [0];
-    let ended = loop {
-        match source.read(&mut byte) {
-            Ok(0) => break true,
-            Ok(_) if byte[0] == b'\n' => break false,
-            Ok(_) if line.len() == LONGEST => {
-                return Err(io::Error::other("the password is too long"));
-            }
-            Ok(_) => line.push(byte[0]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    };
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    if ended && line.is_empty() {
-        return Ok(None);
-    }
-    String::from_utf8(line)
-        .map(|line| Some(Secret::new(line)))
-        .map_err(|_| io::Error::other("the password is not UTF-8"))
+    password_line(&mut file)?.ok_or_else(|| io::Error::other("the file is empty"))
 }

@@ -161,13 +161,11 @@ fn messages() -> Vec<Vec<u8>> {
     let bytes = |number: &str| match number {
         "hello" => forms::hello(1, 2, "x86_64", "0.1.0"),
         "boot" => codec::to_bytes(&boot_of(3)).unwrap_or_default(),
-        "connect" => request(
-            Sudo {
-                password: Some("secret".into()),
-                ..Sudo::default()
-            }
-            .recipe("5f"),
-        ),
+        "connect" => request({
+            let mut sudo = Sudo::default();
+            sudo.set_password("secret".into());
+            sudo.recipe("5f")
+        }),
         "connected" => forms::connected(4711, "x86_64", 2),
         "order" => forms::order(
             vec![b"ls".to_vec(), b"-l".to_vec()],

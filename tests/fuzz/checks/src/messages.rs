@@ -134,17 +134,19 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
         Attach::Line,
         Attach::Script,
     ];
-    let recipe = Recipe {
-        hop: input.text(),
-        key: input.text(),
-        argv: input.some(Input::text),
-        at_once: input.u32(),
-        attach: ATTACH[input.below(ATTACH.len())],
-        terminal: input.flag(),
-        rules: input.some(rule),
-        timeout_ms: input.u64(),
-        hint: input.text(),
-    };
+    let (hop, key, argv, at_once) = (
+        input.text(),
+        input.text(),
+        input.some(Input::text),
+        input.u32(),
+    );
+    let mut recipe = Recipe::new(hop, argv, ATTACH[input.below(ATTACH.len())]);
+    recipe.key = key;
+    recipe.at_once = at_once;
+    recipe.terminal = input.flag();
+    recipe.rules = input.some(rule);
+    recipe.timeout_ms = input.u64();
+    recipe.hint = input.text();
     ConnectRequest {
         name: input.text(),
         title: input.flag().then(|| input.text()),

@@ -1,18 +1,10 @@
 //! The grammar of targets. Any text is parsed or refused with the position of the error, and
 //! parsing and printing round-trip.
 
-// The command line is a program and not a library, so its module is compiled in by path.
-#[expect(
-    dead_code,
-    reason = "the check does not need all of the grammar's faces"
-)]
-#[path = "../../../../controller/src/cli/targets/mod.rs"]
-mod grammar;
-
 use crate::input::Input;
-use grammar::{Hop, Target, TargetError};
 use offshoot::methods::registry::METHODS;
 use offshoot::methods::spec::{Argument, OptionSpec, Value};
+use offshoot::target::{Hop, Target, TargetError};
 
 /// Runs the check.
 pub fn run(bytes: &[u8]) {

@@ -1,12 +1,14 @@
 //! Targets and hops as values, with the methods of the registry.
 
-use offshoot::methods::Method;
-use offshoot::methods::registry::Row;
-use offshoot::methods::spec::{Argument, BadOption, OptionSpec, PasswordOf, RunsAs, Spec, Value};
+use offshoot_agent::method::Method;
+use offshoot_agent::method::registry::Row;
+use offshoot_agent::method::spec::{
+    Argument, BadOption, OptionSpec, PasswordOf, RunsAs, Spec, Value,
+};
 
 /// A path of one or more hops.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Target {
+pub struct Target {
     /// The hops, the nearest first.
     pub hops: Vec<Hop>,
 }
@@ -14,7 +16,7 @@ pub(crate) struct Target {
 /// A hop: a method with its argument and its options. The options of the command line, or the
 /// method, supply missing ones.
 #[derive(Clone)]
-pub(crate) struct Hop {
+pub struct Hop {
     row: &'static Row,
     /// Keys with their values, checked by the parser: first those of the argument, then those of
     /// the options in the order of the description.
@@ -23,7 +25,7 @@ pub(crate) struct Hop {
 
 impl Hop {
     /// Returns a hop without an argument and options.
-    pub(crate) fn new(row: &'static Row) -> Self {
+    pub fn new(row: &'static Row) -> Self {
         Self {
             row,
             values: Vec::new(),
@@ -31,17 +33,17 @@ impl Hop {
     }
 
     /// Returns the description of the method.
-    pub(crate) fn spec(&self) -> &'static Spec {
+    pub fn spec(&self) -> &'static Spec {
         self.row.spec
     }
 
     /// Returns the method's name.
-    pub(crate) fn method(&self) -> &'static str {
+    pub fn method(&self) -> &'static str {
         self.spec().name
     }
 
     /// Returns the keys that the argument of the method sets, in their order.
-    pub(crate) fn argument_keys(&self) -> &'static [&'static str] {
+    pub fn argument_keys(&self) -> &'static [&'static str] {
         match &self.row.spec.argument {
             Argument::None => &[],
             Argument::Host => &["user", "host", "port"],
@@ -50,7 +52,7 @@ impl Hop {
     }
 
     /// Returns the value of a key, the first one if there are several.
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+    pub fn get(&self, key: &str) -> Option<&str> {
         self.values
             .iter()
             .find(|(other, _)| *other == key)
@@ -58,7 +60,7 @@ impl Hop {
     }
 
     /// Adds a value after other values of the same key.
-    pub(crate) fn push(&mut self, key: &'static str, value: impl Into<String>) {
+    pub fn push(&mut self, key: &'static str, value: impl Into<String>) {
         let rank = |key: &str| {
             let argument = self.argument_keys().iter().position(|other| *other == key);
             let option = || {
@@ -78,14 +80,14 @@ impl Hop {
     }
 
     /// Sets a value unless the key has one.
-    pub(crate) fn fill(&mut self, key: &'static str, value: Option<impl Into<String>>) {
+    pub fn fill(&mut self, key: &'static str, value: Option<impl Into<String>>) {
         if let Some(value) = value.filter(|_| self.get(key).is_none()) {
             self.push(key, value);
         }
     }
 
     /// Returns the hop without its options.
-    pub(crate) fn bare(&self) -> Self {
+    pub fn bare(&self) -> Self {
         let mut hop = self.clone();
         let keys = hop.argument_keys();
         hop.values.retain(|(key, _)| keys.contains(key));
@@ -93,7 +95,7 @@ impl Hop {
     }
 
     /// Removes values that equal the default. Two hops that are equal after this are the same hop.
-    pub(crate) fn normalise(&mut self) {
+    pub fn normalise(&mut self) {
         let spec = self.spec();
         self.values.retain(|(key, value)| match &spec.argument {
             Argument::Text {
@@ -114,12 +116,12 @@ impl Hop {
     }
 
     /// Returns the path of the password file.
-    pub(crate) fn password_file(&self) -> Option<&str> {
+    pub fn password_file(&self) -> Option<&str> {
         self.get_kind(|value| matches!(value, Value::PasswordFile))
     }
 
     /// Returns the longest time for the hop, in seconds.
-    pub(crate) fn timeout(&self) -> Option<u64> {
+    pub fn timeout(&self) -> Option<u64> {
         self.get_kind(|value| matches!(value, Value::Timeout))
             .and_then(|seconds| seconds.parse().ok())
     }
@@ -136,7 +138,7 @@ impl Hop {
 
     /// Returns the user as whom the agent behind the hop runs: `None` for the user before the hop,
     /// and `Some(None)` for a user that the hop does not name.
-    pub(crate) fn user(&self) -> Option<Option<&str>> {
+    pub fn user(&self) -> Option<Option<&str>> {
         match (self.spec().runs_as, &self.spec().argument) {
             (RunsAs::SameUser, _) => None,
             (
@@ -152,7 +154,7 @@ impl Hop {
     }
 
     /// Returns the user whose password the method asks for.
-    pub(crate) fn password_of(&self) -> PasswordOf {
+    pub fn password_of(&self) -> PasswordOf {
         self.spec().password_of
     }
 
@@ -161,7 +163,7 @@ impl Hop {
     ///
     /// # Errors
     /// Returns an error if the method does not take a key of its own description.
-    pub(crate) fn build(&self) -> Result<Box<dyn Method>, BadOption> {
+    pub fn build(&self) -> Result<Box<dyn Method>, BadOption> {
         let set = |key: &str| {
             !option(self.spec(), key)
                 .is_some_and(|option| matches!(option.value, Value::Timeout | Value::PasswordFile))

@@ -7,15 +7,15 @@
 use super::hop::{self, Hop, Target};
 use super::inline_password;
 use super::pieces::{Piece, Result, Wrong, glyphs, without_scheme};
-use offshoot::methods::registry;
-use offshoot::methods::spec::{Argument, OptionSpec, Spec, Value};
+use offshoot_agent::method::registry;
+use offshoot_agent::method::spec::{Argument, OptionSpec, Spec, Value};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
 /// The error for a text that is not a target.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct TargetError {
+pub struct TargetError {
     text: String,
     place: Range<usize>,
     message: String,
@@ -26,7 +26,7 @@ impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Each control character is replaced by one other, because it must not reach the terminal,
         // and the marks below must stay in place.
-        let text = offshoot::harmless(&self.text.replace('\t', "\u{fffd}"));
+        let text = offshoot_agent::harmless(&self.text.replace('\t', "\u{fffd}"));
         let marks = "^".repeat(self.place.len().max(1));
         writeln!(f, "invalid target: {}", self.message)?;
         writeln!(f, "    {text}")?;
@@ -39,6 +39,12 @@ impl fmt::Display for TargetError {
 }
 
 impl std::error::Error for TargetError {}
+
+impl From<TargetError> for offshoot_agent::Error {
+    fn from(error: TargetError) -> Self {
+        Self::system("reading a target", error)
+    }
+}
 
 impl FromStr for Target {
     type Err = TargetError;

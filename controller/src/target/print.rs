@@ -1,8 +1,8 @@
 //! Targets as text, in the shortest form that parses as the same target.
 
 use super::hop::{Hop, Target};
-use offshoot::methods::registry;
-use offshoot::methods::spec::Argument;
+use offshoot_agent::method::registry;
+use offshoot_agent::method::spec::Argument;
 use std::fmt;
 
 impl fmt::Display for Target {

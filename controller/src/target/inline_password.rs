@@ -1,8 +1,8 @@
 //! Detection of passwords in targets. Other users can see a command line, so such targets are
 //! refused before anything else is parsed, and the password is never shown.
 
-use offshoot::methods::registry;
-use offshoot::methods::spec::Argument;
+use offshoot_agent::method::registry;
+use offshoot_agent::method::spec::Argument;
 use std::ops::Range;
 
 /// Finds a password, or a text that looks like one: `USER:PASSWORD@HOST`, also after `ssh:` and
