@@ -30,8 +30,7 @@ pub(super) struct BuildAgent {
     /// The package, if the manifest is that of a workspace
     #[arg(short, long, value_name = "NAME")]
     package: Option<String>,
-    /// A target, instead of all: a machine such as x86_64, or a Rust target; may be given several
-    /// times
+    /// A machine such as x86_64, or a Rust target, instead of all; may be given several times
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// The effect of a panic: to `unwind` to its call, or to `abort` the agent, which is smaller
