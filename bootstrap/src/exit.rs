@@ -50,7 +50,7 @@ pub fn explain(code: i32) -> Option<&'static str> {
             "stdin ended before the whole agent had arrived; something on the way closed it or cut it short"
         }
         CORRUPT => {
-            "what arrived is not what was sent; a start-up file there may read stdin (look for `read` in it), or the \
+            "the image arrived damaged; a start-up file there may read stdin (look for `read` in it), or the \
              transport may change bytes (a terminal that is not in raw mode)"
         }
         NO_FILE => {

@@ -213,7 +213,8 @@ fn run(
     sys::adopt_orphans();
     // An agent that a detached process started is not detached itself.
     let _ = life::set_mark(0, None);
-    // If the system has no process left, the agent runs without a guard.
+    // If the system has no process left, the agent runs without a guard. Other threads, which would
+    // prevent a fork as well, were ruled out before this function.
     if let Ok(Fork::Guard {
         agent,
         parent,
