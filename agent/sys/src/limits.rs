@@ -26,30 +26,31 @@ impl Changed {
         }
     }
 
-    fn limit(&self) -> io::Result<libc::rlimit> {
-        let mut limit = libc::rlimit {
+    /// Returns the limit, and sets it to `new` if there is one.
+    ///
+    /// Not by `setrlimit`: musl's can stop all threads, for kernels without this system call.
+    fn exchange(&self, new: Option<&libc::rlimit>) -> io::Result<libc::rlimit> {
+        let mut old = libc::rlimit {
             rlim_cur: 0,
             rlim_max: 0,
         };
-        // SAFETY: `limit` is a variable for the result. C libraries differ in the type of the
-        // resource.
-        result(unsafe { libc::getrlimit(self.resource as _, &mut limit) }.into())?;
-        Ok(limit)
-    }
-
-    fn set(&self, limit: &libc::rlimit) -> io::Result<()> {
-        // SAFETY: the limit is only read.
-        result(unsafe { libc::setrlimit(self.resource as _, limit) }.into()).map(drop)
+        let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: `new` is null or a limit that is only read, and `old` is a variable for the
+        // result. C libraries differ in the type of the resource.
+        result(unsafe { libc::prlimit(0, self.resource as _, new, &mut old) }.into())?;
+        Ok(old)
     }
 
     /// Changes the soft limit; keeps it if the system refuses.
     fn change(&self, to: impl FnOnce(&libc::rlimit) -> libc::rlim_t) {
-        let Ok(found) = self.limit() else { return };
+        let Ok(found) = self.exchange(None) else {
+            return;
+        };
         let changed = libc::rlimit {
             rlim_cur: to(&found),
             ..found
         };
-        if changed.rlim_cur != found.rlim_cur && self.set(&changed).is_ok() {
+        if changed.rlim_cur != found.rlim_cur && self.exchange(Some(&changed)).is_ok() {
             self.before.store(found.rlim_cur, Ordering::Relaxed);
             self.after.store(changed.rlim_cur, Ordering::Relaxed);
         }
@@ -60,14 +61,15 @@ impl Changed {
             self.before.load(Ordering::Relaxed),
             self.after.load(Ordering::Relaxed),
         );
-        let found = self.limit()?;
+        let found = self.exchange(None)?;
         if before == after || found.rlim_cur != after {
             return Ok(());
         }
-        self.set(&libc::rlimit {
+        let original = libc::rlimit {
             rlim_cur: before.min(found.rlim_max),
             ..found
-        })
+        };
+        self.exchange(Some(&original)).map(drop)
     }
 }
 
