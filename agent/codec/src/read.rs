@@ -18,6 +18,7 @@ use serde::de::Unexpected;
 use serde::de::VariantAccess;
 use serde::de::Visitor;
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 /// Maximum nesting depth of values.
@@ -47,13 +48,20 @@ pub struct Reader<'a> {
 pub struct Wrong(&'static str);
 
 thread_local! {
-    /// Error of a type that rejects its bytes itself.
-    static OBJECTION: Cell<Option<String>> = const { Cell::new(None) };
+    /// Error of a type that rejects its bytes itself. It has no destructor, which would be the only
+    /// one of a thread in an agent: a kilobyte of an image. So a thread leaks the text if it ends
+    /// before anyone asks for the error or decodes again.
+    static OBJECTION: ManuallyDrop<Cell<Option<String>>> =
+        const { ManuallyDrop::new(Cell::new(None)) };
 }
 
 impl From<Wrong> for CodecError {
     fn from(Wrong(text): Wrong) -> Self {
-        Self(OBJECTION.take().unwrap_or_else(|| text.into()))
+        Self(
+            OBJECTION
+                .with(|text| text.take())
+                .unwrap_or_else(|| text.into()),
+        )
     }
 }
 
@@ -74,7 +82,7 @@ fn error<T>(text: &'static str) -> Result<T> {
 
 impl Error for Wrong {
     fn custom<T: std::fmt::Display>(text: T) -> Self {
-        OBJECTION.set(Some(text.to_string()));
+        OBJECTION.with(|objection| objection.set(Some(text.to_string())));
         Self("its type refuses it")
     }
     fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
@@ -104,7 +112,7 @@ impl<'a> Reader<'a> {
     /// Creates a decoder of `bytes`, which are part of `whole` if blobs may share its memory.
     pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Self {
         // An unused error of an earlier value must not be reported for this one.
-        OBJECTION.set(None);
+        OBJECTION.with(|objection| objection.set(None));
         Reader {
             left: bytes,
             whole,
