@@ -68,10 +68,12 @@ impl State {
             .or_else(|| self.rest.as_mut()?.pop_front())
     }
 
-    fn into_frames(self) -> impl Iterator<Item = Queued> {
-        self.first
-            .into_iter()
-            .chain(self.rest.into_iter().flat_map(|rest| *rest))
+    /// Moves all frames to the end of `queue`.
+    fn move_to(self, queue: &mut VecDeque<Queued>) {
+        queue.extend(self.first);
+        if let Some(mut rest) = self.rest {
+            queue.append(&mut rest);
+        }
     }
 }
 
@@ -265,7 +267,7 @@ impl SendQueue {
             self.bulk -= bytes;
             self.held -= if state.aside { bytes } else { 0 };
             self.urgent += bytes;
-            self.control.extend(state.into_frames());
+            state.move_to(&mut self.control);
         }
     }
 
@@ -295,10 +297,10 @@ impl SendQueue {
     }
 
     /// Removes and returns all frames, those of each lane in order.
-    pub(crate) fn drain(&mut self) -> Vec<Queued> {
-        let mut all: Vec<Queued> = core::mem::take(&mut self.control).into_iter().collect();
+    pub(crate) fn drain(&mut self) -> VecDeque<Queued> {
+        let mut all = core::mem::take(&mut self.control);
         for (_, state) in self.lanes.drain() {
-            all.extend(state.into_frames());
+            state.move_to(&mut all);
         }
         *self = Self::default();
         all
