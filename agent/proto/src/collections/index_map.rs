@@ -303,14 +303,20 @@ impl<K: Key, V> IndexMap<K, V> {
         crate::collections::steps::count(self.entries.len());
         self.entries
             .iter()
-            .flatten()
-            .map(|(key, value)| (key, value))
+            .filter_map(|entry| entry.as_ref().map(|(key, value)| (key, value)))
     }
 
     /// Removes and returns all entries.
+    #[expect(
+        clippy::filter_map_identity,
+        reason = "`flatten` has the code of two more iterators, for each type of entries"
+    )]
     pub fn drain(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
         crate::collections::steps::count(self.entries.len());
-        core::mem::take(self).entries.into_iter().flatten()
+        core::mem::take(self)
+            .entries
+            .into_iter()
+            .filter_map(|entry| entry)
     }
 }
 
