@@ -345,12 +345,10 @@ impl NodeState {
         };
         // When the deadline was set, an enclosing scope may have been active or not, so both are
         // tried.
-        for due in scope
-            .map(|scope| [scope.due(), scope.deadline().0])
-            .into_iter()
-            .flatten()
-        {
-            self.deadlines.remove(&(due, flow));
+        if let Some(scope) = scope {
+            for due in [scope.due(), scope.deadline().0] {
+                self.deadlines.remove(&(due, flow));
+            }
         }
     }
 

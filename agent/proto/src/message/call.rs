@@ -24,7 +24,9 @@ impl<'a> CallHeader<'a> {
     pub fn encode(&self) -> Vec<u8> {
         let mut head = Vec::with_capacity(64 + self.name.len());
         head.push((u8::from(self.cast) * CAST) | (u8::from(self.left_ms.is_some()) * DEADLINE));
-        head.extend(self.left_ms.map(u32::to_le_bytes).iter().flatten());
+        if let Some(left) = self.left_ms {
+            head.extend_from_slice(&left.to_le_bytes());
+        }
         head.extend_from_slice(&(self.name.len() as u16).to_le_bytes());
         head.extend_from_slice(self.name.as_bytes());
         head

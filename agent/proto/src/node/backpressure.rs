@@ -46,9 +46,13 @@ pub const ATTRIBUTED_EACH: usize = 64 << 10;
 const NAMES: usize = 8192;
 
 fn names(contexts: &[ContextId]) -> impl Iterator<Item = Vec<u8>> {
-    contexts
-        .chunks(NAMES)
-        .map(|some| some.iter().flat_map(|id| id.0.to_le_bytes()).collect())
+    contexts.chunks(NAMES).map(|some| {
+        let mut payload = Vec::new();
+        for id in some {
+            payload.extend_from_slice(&id.0.to_le_bytes());
+        }
+        payload
+    })
 }
 
 impl Node {

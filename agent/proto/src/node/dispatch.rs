@@ -364,11 +364,10 @@ impl Node {
         }
         for throttled in &state.throttled {
             self.control(throttled.link, Kind::Free, Vec::new());
-            let names: Vec<u8> = throttled
-                .some
-                .iter()
-                .flat_map(|(id, _)| id.0.to_le_bytes())
-                .collect();
+            let mut names = Vec::new();
+            for (id, _) in throttled.some.iter() {
+                names.extend_from_slice(&id.0.to_le_bytes());
+            }
             if !names.is_empty() {
                 self.control(throttled.link, Kind::Free, names);
             }
