@@ -71,6 +71,12 @@ macro_rules! stock_program {
             unsafe { HEAP.c_realloc(given, length) }
         }
 
+        // The C library's would flush streams that an agent does not have, and close them.
+        #[unsafe(no_mangle)]
+        extern "C" fn exit(status: i32) -> ! {
+            $crate::exit(status)
+        }
+
         // Agent code calls neither of the next two. Without them the linker would pull in the whole
         // allocator of the C library.
         #[unsafe(no_mangle)]
