@@ -3,6 +3,7 @@
 use crate::errno::result;
 use crate::fd::owned;
 use crate::fd::write;
+use crate::process::fork;
 use crate::procfs;
 use crate::signal::SignalsBlocked;
 use crate::wait_status::WaitStatus;
@@ -155,13 +156,7 @@ unsafe fn fork_guard() -> io::Result<Fork> {
         libc::socketpair(libc::AF_UNIX, flags, 0, ends.as_mut_ptr());
         let parted =
             owned(libc::signalfd(-1, &known, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())
-                .and_then(|signals| {
-                    Ok((
-                        signals,
-                        owned(ends[1].into())?,
-                        result(libc::fork().into())?,
-                    ))
-                });
+                .and_then(|signals| Ok((signals, owned(ends[1].into())?, result(fork().into())?)));
         match parted {
             Ok((signals, safe, agent)) if agent > 0 => {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT);

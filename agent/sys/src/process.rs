@@ -44,6 +44,24 @@ pub fn kill(pid: i32, signal: i32) -> bool {
     done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EPERM)
 }
 
+/// Forks this process. Handlers of `pthread_atfork` do not run where the C library is musl, whose
+/// `fork` also stops the creation of threads meanwhile.
+///
+/// # Safety
+/// Unless the calling thread is the only one, the child must make only async-signal-safe calls.
+pub(crate) unsafe fn fork() -> libc::pid_t {
+    #[cfg(not(target_env = "musl"))]
+    use libc::fork as system_fork;
+    #[cfg(target_env = "musl")]
+    unsafe extern "C" {
+        /// The async-signal-safe variant of POSIX 2024.
+        #[link_name = "_Fork"]
+        fn system_fork() -> libc::pid_t;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { system_fork() }
+}
+
 /// Collects one child if it has ended.
 pub fn reap(pid: u32) {
     // SAFETY: a null status pointer is allowed.

@@ -15,6 +15,7 @@ use crate::guard::DetachMark;
 use crate::guard::set_mark;
 use crate::limits;
 use crate::process::die_with_parent;
+use crate::process::fork;
 use crate::process::kill;
 use crate::process::new_session;
 use crate::process::pidfd_open;
@@ -235,7 +236,7 @@ pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     let blocked = SignalsBlocked::all();
     // SAFETY: the child makes only system calls until it executes the program or exits. It neither
     // allocates nor locks.
-    let pid = unsafe { libc::fork() };
+    let pid = unsafe { fork() };
     if pid == 0 {
         let why = child(start, parent, &high, &argv, env.as_deref());
         let why = why.as_bytes();
