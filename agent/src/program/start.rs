@@ -12,7 +12,6 @@ use offshoot_sys::spawn::Process;
 use offshoot_sys::spawn::Start;
 use offshoot_sys::spawn::environment;
 use offshoot_sys::spawn::start;
-use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -22,13 +21,7 @@ pub(crate) fn start_program(
     stdio: [OwnedFd; 3],
 ) -> Result<Process, NotStarted> {
     let refused = |error: io::Error| NotStarted::new(NotStarted::WORDS, &error);
-    let words = |words: &[Vec<u8>]| {
-        words
-            .iter()
-            .map(|word| sys::c_string(word))
-            .collect::<io::Result<_>>()
-    };
-    let argv: Vec<CString> = words(&order.argv).map_err(refused)?;
+    let argv = sys::c_strings(&order.argv).map_err(refused)?;
     let directory = order
         .directory
         .as_deref()
@@ -36,7 +29,7 @@ pub(crate) fn start_program(
         .transpose()
         .map_err(refused)?;
     let env = environment(&order.env, order.clear_env)
-        .map(|env| words(&env))
+        .map(|env| sys::c_strings(&env))
         .transpose()
         .map_err(refused)?;
     // A variable without a name, or with a `=` in its name, would be read as a different variable.

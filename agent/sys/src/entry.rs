@@ -25,13 +25,13 @@ pub unsafe fn run(
     }
     // SAFETY: ignoring a signal runs nothing.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
-    let all = (0..usize::try_from(count).unwrap_or(0)).map(|at| {
+    let mut all = Vec::new();
+    for at in 0..usize::try_from(count).unwrap_or(0) {
         // SAFETY: the C library passes `count` strings, each ending in NUL.
-        unsafe { CStr::from_ptr(*arguments.add(at)) }
-            .to_bytes()
-            .to_vec()
-    });
-    start(all.collect())
+        let argument = unsafe { CStr::from_ptr(*arguments.add(at)) };
+        all.push(argument.to_bytes().to_vec());
+    }
+    start(all)
 }
 
 /// Defines the entry point of the stock agent, which runs `start` on the allocator of this crate.

@@ -29,6 +29,7 @@ pub mod user;
 pub mod wait_status;
 
 pub use c_string::c_string;
+pub use c_string::c_strings;
 pub use fd::{
     StdStream, inherited, pipe, read, replace_stdio, set_nonblocking, take_stdio, widen_pipe,
     write, write_all,

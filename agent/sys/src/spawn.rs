@@ -212,11 +212,9 @@ pub fn environment(set: &[(Vec<u8>, Vec<u8>)], clear: bool) -> Option<Vec<Vec<u8
 /// runs.
 pub fn start(start: &Start<'_>) -> Result<Process, NotStarted> {
     let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
-        words
-            .iter()
-            .map(|word| word.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
+        let mut pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+        pointers.push(std::ptr::null());
+        pointers
     };
     let argv = pointers(&start.argv);
     let env = start.env.as_deref().map(pointers);

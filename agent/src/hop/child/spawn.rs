@@ -1,6 +1,6 @@
 //! Starts the program of a recipe.
 
-use offshoot_sys::c_string;
+use offshoot_sys::c_strings;
 use offshoot_sys::pipe;
 use offshoot_sys::set_nonblocking;
 use offshoot_sys::spawn::Image;
@@ -62,10 +62,7 @@ pub(crate) fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result
         HopProgram::Words(words) => (Image::Named, words.as_slice()),
         HopProgram::Agent { image, agent, argv } => (Image::Open { image, agent }, argv.as_slice()),
     };
-    let argv = words
-        .iter()
-        .map(|word| c_string(word.as_bytes()))
-        .collect::<io::Result<_>>()?;
+    let argv = c_strings(words)?;
     let started = start(&Start {
         image,
         argv,
