@@ -1,7 +1,6 @@
 //! The flows of a node, by key and by peer, and the number of requests of each peer.
 
 use crate::collections::index_map::IndexMap;
-use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use crate::id::FlowKey;
 use crate::node::flow::Flow;
@@ -111,10 +110,9 @@ impl FlowTable {
     /// Returns the flows that waited for the neighbour to accept frames to a context, and unmarks
     /// them.
     pub(crate) fn unblock(&mut self, peer: ContextId) -> Vec<FlowKey> {
-        let places: Vec<Slot> = self.blocked.of(peer).collect();
         let mut flows = Vec::new();
         // Oldest first.
-        for place in places.into_iter().rev() {
+        for place in self.blocked.of(peer).into_iter().rev() {
             self.blocked.remove(peer, place);
             if let Some((key, flow)) = self.flows.at_mut(place) {
                 flow.blocked = false;
@@ -129,6 +127,7 @@ impl FlowTable {
         let mut keys: Vec<_> = self
             .chains
             .of(peer)
+            .into_iter()
             .filter_map(|place| self.flows.at(place))
             .map(|(key, _)| *key)
             .collect();

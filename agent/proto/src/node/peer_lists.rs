@@ -64,12 +64,15 @@ impl PeerLists {
     }
 
     /// Returns the slots in the list of `id`, latest first.
-    pub(crate) fn of(&self, id: ContextId) -> impl Iterator<Item = Slot> + '_ {
-        let behind = |place: &Slot| {
+    pub(crate) fn of(&self, id: ContextId) -> Vec<Slot> {
+        let mut places = Vec::new();
+        let mut next = self.first.get(&id).copied().and_then(Slot::of);
+        while let Some(place) = next {
             crate::collections::steps::count(1);
-            self.around.get(place.index()).and_then(|around| around[1])
-        };
-        core::iter::successors(self.first.get(&id).copied().and_then(Slot::of), behind)
+            places.push(place);
+            next = self.around.get(place.index()).and_then(|around| around[1]);
+        }
+        places
     }
 }
 
@@ -107,6 +110,7 @@ mod tests {
             let group = next(7);
             let found: Vec<u32> = chains
                 .of(ContextId(group))
+                .into_iter()
                 .filter_map(|place| map.at(place))
                 .map(|(key, ())| key.0)
                 .collect();

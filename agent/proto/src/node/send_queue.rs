@@ -6,7 +6,6 @@
 //! aside, in order, until it resumes them.
 
 use crate::collections::index_map::IndexMap;
-use crate::collections::index_map::Slot;
 use crate::id::ContextId;
 use crate::id::Handle;
 use crate::id::LinkId;
@@ -17,7 +16,6 @@ use crate::wire::Kind;
 use crate::wire::Lane;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 /// Bytes that a lane may send in its turn.
 const TURN: usize = 64 << 10;
@@ -253,14 +251,10 @@ impl SendQueue {
 
     /// Moves all frames from a context before other flows.
     pub(crate) fn promote(&mut self, source: ContextId) {
-        let theirs = self
-            .sources
-            .of(source)
-            .filter_map(|place| self.lanes.at(place));
-        let lanes: Vec<FlowLane> = theirs.map(|(lane, _)| *lane).collect();
         // Oldest first.
-        for lane in lanes.iter().rev() {
-            let Some(state) = self.end(lane) else {
+        for place in self.sources.of(source).into_iter().rev() {
+            let lane = self.lanes.at(place).map(|(lane, _)| *lane);
+            let Some(state) = lane.and_then(|lane| self.end(&lane)) else {
                 continue;
             };
             let bytes = state.bytes as usize;
@@ -273,9 +267,8 @@ impl SendQueue {
 
     /// Resumes lanes to a context.
     pub(crate) fn freed(&mut self, dst: ContextId) {
-        let places: Vec<Slot> = self.aside.of(dst).collect();
         // Oldest first.
-        for place in places.into_iter().rev() {
+        for place in self.aside.of(dst).into_iter().rev() {
             self.aside.remove(dst, place);
             let Some((lane, state)) = self.lanes.at_mut(place) else {
                 continue;
