@@ -485,13 +485,13 @@ fn an_unsupported_type_is_named_as_argument_or_result() {
     };
     let outcomes = [
         (
-            "local: the arguments of ",
-            "take_loose",
+            "local: a value could not be sent: ",
+            "take_loose: the argument `rules`",
             failure(child.call(attributes::take_loose { rules })),
         ),
         (
-            "local: the result of ",
-            "give_loose",
+            "local: a value could not be sent: ",
+            "give_loose: the result",
             failure(child.call(attributes::give_loose {})),
         ),
     ];
@@ -499,7 +499,7 @@ fn an_unsupported_type_is_named_as_argument_or_result() {
         let text = error.to_string();
         assert!(text.starts_with(begin) && text.contains(function), "{text}");
         assert!(
-            text.contains("could not be understood: Rules has a type that does not say"),
+            text.contains(": Rules.first has a type that does not say what comes"),
             "{text}"
         );
         assert!(
@@ -596,7 +596,7 @@ fn an_oversized_value_is_an_error_on_the_sending_side() {
             detail,
         } => {
             context == "local"
-                && detail.ends_with("limit is 134217728; a Reader or Writer carries more")
+                && detail.ends_with("limit is 134217728; use a Reader or Writer for more")
         }
         error => panic!("{error}"),
     };

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms of `agent/src`, from the ground up.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "runtime",
     "log",
     "context",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 16] = [
     "lifecycle",
     "debug",
     "testing",
+    "json",
     "",
 ];
 

@@ -1,10 +1,8 @@
 //! Encoding and decoding of values, with checks of whole messages.
 
-use crate::error::{CodecError, MAX_MESSAGE, unwritten};
+use crate::error::{CodecError, MAX_MESSAGE};
 use crate::message::Message;
-use crate::write::Whole;
-use crate::{plain, read};
-use bincode::Options;
+use crate::{plain, read, write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -23,17 +21,7 @@ pub fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError>
 /// Returns an error in the cases of [`to_bytes`].
 #[inline(never)]
 pub fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8>, CodecError> {
-    let mut written = crate::secret::Written(bytes);
-    // bincode's own limit would serialise twice, once to count.
-    crate::secret::in_frame(|| {
-        bincode::DefaultOptions::new().serialize_into(&mut written, &Whole(value))
-    })
-    .map_err(|error| unwritten(*error))?;
-    let bytes = written.0;
-    if bytes.len() > MAX_MESSAGE {
-        return Err(CodecError::too_large(bytes.len()));
-    }
-    Ok(bytes)
+    to_message(bytes, value).map(Message::into_bytes)
 }
 
 /// Encodes a value as a message that begins with `head`. Large blobs are not copied.
@@ -43,16 +31,8 @@ pub fn append<T: Serialize + ?Sized>(bytes: Vec<u8>, value: &T) -> Result<Vec<u8
 #[inline(never)]
 pub fn to_message<T: Serialize + ?Sized>(head: Vec<u8>, value: &T) -> Result<Message, CodecError> {
     let mut message = Message::from(head);
-    crate::secret::in_frame(|| {
-        bincode::DefaultOptions::new().serialize_into(&mut message, &Whole(value))
-    })
-    .map_err(|error| unwritten(*error))?;
-    let message = message.finish();
-    let length = message.length();
-    if length > MAX_MESSAGE {
-        return Err(CodecError::too_large(length));
-    }
-    Ok(message)
+    crate::secret::in_frame(|| write::write(&mut message, value))?;
+    Ok(message.finish())
 }
 
 /// Decodes a value, which must use all bytes.
@@ -117,8 +97,12 @@ fn read_from<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Blob;
     use crate::read::DEPTH;
-    use serde::Deserialize;
+    use bincode::Options;
+    use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+    use serde::ser::SerializeSeq;
+    use serde::{Deserialize, Deserializer, Serializer};
     use std::collections::BTreeMap;
 
     #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -200,6 +184,259 @@ mod tests {
         assert_eq!(
             from_bytes::<Vec<String>>(&to_bytes(&texts).unwrap()).unwrap(),
             texts
+        );
+    }
+
+    /// Encodes a value by bincode.
+    fn by_bincode<T: Serialize>(value: &T) -> Vec<u8> {
+        bincode::DefaultOptions::new().serialize(value).unwrap()
+    }
+
+    #[test]
+    fn encoding_agrees_with_bincode() {
+        assert_eq!(to_bytes(&all()).unwrap(), by_bincode(&all()));
+        let at = |bits: u32| [0, 1, (1u128 << bits) - 1, 1 << bits, (1 << bits) + 1];
+        for number in (0..127).flat_map(at).chain([250, 251, u128::MAX]) {
+            let numbers = (
+                (number as u8, number as u16, number as u32),
+                (number as u64, number, number as usize),
+                (number as i8, number as i16, number as i32),
+                (number as i64, number as i128, number as isize),
+            );
+            assert_eq!(
+                to_bytes(&numbers).unwrap(),
+                by_bincode(&numbers),
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_of_plain_numbers_agree_with_bincode() {
+        macro_rules! agree {
+            ($($of:ty: $with:expr;)*) => {$(
+                for count in [0, 1, 2, 250, 251, 3000] {
+                    let spread = |at: usize| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (at % 64);
+                    let list: Vec<$of> = (0..count).map(spread).map($with).collect();
+                    let bytes = to_bytes(&(1u8, &list, 2u8)).unwrap();
+                    assert_eq!(bytes, by_bincode(&(1u8, &list, 2u8)), "{}", stringify!($of));
+                    assert_eq!(from_bytes::<(u8, Vec<$of>, u8)>(&bytes), Ok((1, list.clone(), 2)));
+                    for cut in [1, count / 2, count].map(|cut| cut.min(bytes.len())) {
+                        let cut = &bytes[..bytes.len() - cut.max(1)];
+                        assert!(from_bytes::<(u8, Vec<$of>, u8)>(cut).is_err());
+                    }
+                    // Other lists, and lists in lists.
+                    let other: std::collections::VecDeque<$of> = list.iter().copied().collect();
+                    let nested = vec![other.clone(), other];
+                    let bytes = to_bytes(&nested).unwrap();
+                    assert_eq!(bytes, by_bincode(&nested));
+                    assert_eq!(from_bytes(&bytes), Ok(nested));
+                }
+            )*};
+        }
+        agree! {
+            u8: |n| n as u8; u16: |n| n as u16; u32: |n| n as u32; u64: |n| n; usize: |n| n as usize;
+            i8: |n| n as i8; i16: |n| n as i16; i32: |n| n as i32; i64: |n| n as i64;
+            isize: |n| n as isize; f32: |n| n as f32; f64: |n| n as f64; bool: |n| n % 2 == 1;
+            u128: |n| n.into(); i128: |n| n.into(); char: |n| (n as u8).into(); (): |_| ();
+        }
+        assert!(from_bytes::<Vec<u16>>(&[1, 252, 0, 0, 0, 0]).is_err());
+        assert!(from_bytes::<Vec<bool>>(&[1, 2]).is_err());
+    }
+
+    /// A list whose elements have several types, which is read as far as `.0` says.
+    #[derive(PartialEq, Debug)]
+    struct Mixed(usize, Vec<u8>, String);
+
+    impl Serialize for Mixed {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut list = serializer.serialize_seq(Some(self.1.len() + 3))?;
+            self.1
+                .iter()
+                .try_for_each(|byte| list.serialize_element(byte))?;
+            list.serialize_element(&self.2)?;
+            list.serialize_element(&7u16)?;
+            list.serialize_element(&8u8)?;
+            list.end()
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Mixed {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Read;
+            impl<'de> Visitor<'de> for Read {
+                type Value = Mixed;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("a mixed list")
+                }
+                fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Mixed, A::Error> {
+                    let bytes = [list.next_element()?, list.next_element()?];
+                    let text = list.next_element()?;
+                    assert_eq!(list.next_element::<u16>()?, Some(7));
+                    assert_eq!(list.next_element::<u8>()?, Some(8));
+                    assert_eq!(
+                        (list.size_hint(), list.next_element::<u8>()?),
+                        (Some(0), None)
+                    );
+                    let bytes = bytes.into_iter().flatten().collect();
+                    Ok(Mixed(2, bytes, text.unwrap_or_default()))
+                }
+            }
+            deserializer.deserialize_seq(Read)
+        }
+    }
+
+    #[test]
+    fn a_list_may_change_the_type_of_its_elements() {
+        let mixed = (Mixed(2, vec![3, 4], "text".into()), 9u8);
+        let bytes = to_bytes(&mixed).unwrap();
+        assert_eq!(from_bytes(&bytes), Ok(mixed));
+    }
+
+    #[test]
+    fn bytes_are_written_and_read_in_one_go() {
+        // An iterator that promises more bytes than it has: each byte alone would not notice.
+        struct Short;
+        impl Iterator for Short {
+            type Item = u8;
+            fn next(&mut self) -> Option<u8> {
+                None
+            }
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                (3, Some(3))
+            }
+        }
+        struct List;
+        impl Serialize for List {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(Short)
+            }
+        }
+        assert!(to_bytes(&List).is_err());
+        // A vector is one copy, in memory of exactly its size.
+        let bytes = to_bytes(&vec![7u8; 3000]).unwrap();
+        let read: Vec<u8> = from_bytes(&bytes).unwrap();
+        assert_eq!((read.len(), read.capacity()), (3000, 3000));
+        // Too few bytes are noticed before the first is read.
+        struct Count<'a>(&'a mut usize);
+        impl<'de> DeserializeSeed<'de> for Count<'_> {
+            type Value = ();
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+                deserializer.deserialize_seq(self)
+            }
+        }
+        impl<'de> Visitor<'de> for Count<'_> {
+            type Value = ();
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+                while list.next_element::<u8>()?.is_some() {
+                    *self.0 += 1;
+                }
+                Ok(())
+            }
+        }
+        let read = |bytes: &[u8]| {
+            let mut count = 0;
+            let done = Count(&mut count).deserialize(&mut read::Reader::new(bytes, None));
+            (done.is_ok(), count)
+        };
+        assert_eq!(
+            (read(&[3, 1, 2, 3]), read(&[3, 1, 2])),
+            ((true, 3), (false, 0))
+        );
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_encoded() {
+        /// Fails the test when it is encoded.
+        #[derive(Clone)]
+        struct Never;
+        impl Serialize for Never {
+            fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                panic!("the list is too long")
+            }
+        }
+        /// A list of many such elements.
+        struct Many<T>(T, usize);
+        impl<T: Serialize + Clone> Serialize for Many<T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(std::iter::repeat_n(self.0.clone(), self.1))
+            }
+        }
+        let too_large = |told: Result<Vec<u8>, CodecError>, from: usize| {
+            let error = told.unwrap_err();
+            assert!(
+                error.is_too_large() && error.0.contains("Reader"),
+                "{error}"
+            );
+            let told: usize = error.0.split(' ').next().unwrap().parse().unwrap();
+            assert!((from..from + 2000).contains(&told), "{error}");
+        };
+        let count = MAX_MESSAGE + 1;
+        too_large(to_bytes(&Many(Never, count)), count);
+        let text = String::from_utf8(vec![b'a'; count]).unwrap();
+        too_large(to_bytes(&text), count);
+        too_large(to_bytes(text.as_bytes()), count);
+        too_large(to_bytes(&Blob::from(text.into_bytes())), count);
+        let behind = |left| vec![0; MAX_MESSAGE - left];
+        too_large(append(behind(5000), &vec![0f64; 5000 / 8]), count);
+        too_large(append(behind(5000), &vec![u32::MAX; 5000 / 4]), count);
+        // Whatever follows the part that is too large is not encoded.
+        let half = "a".repeat(MAX_MESSAGE / 2);
+        too_large(to_bytes(&(&half, &half, Never)), count);
+        let fits = "a".repeat(MAX_MESSAGE - 5);
+        assert_eq!(to_bytes(&fits).unwrap().len(), MAX_MESSAGE);
+        too_large(append(vec![0], &fits), MAX_MESSAGE + 1);
+        // Elements without bytes are counted like others, because a reader cannot know.
+        too_large(to_bytes(&Many((), count)), count);
+        assert_eq!(to_bytes(&Many((), 300)).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_is_named_with_its_place() {
+        use std::os::unix::ffi::OsStringExt as _;
+        #[derive(Clone, Serialize)]
+        struct Inner {
+            #[serde(flatten)]
+            more: BTreeMap<String, u8>,
+        }
+        #[derive(Serialize)]
+        struct Outer {
+            number: u8,
+            list: Vec<Inner>,
+            path: Option<std::path::PathBuf>,
+        }
+        let outer = |count, path: &[u8]| {
+            let more = BTreeMap::new();
+            let list = vec![Inner { more }; count];
+            let path = std::ffi::OsString::from_vec(path.to_vec()).into();
+            to_bytes(&(
+                "",
+                Outer {
+                    number: 1,
+                    list,
+                    path: Some(path),
+                },
+            ))
+        };
+        outer(0, b"/srv").unwrap();
+        let flat = outer(1, b"/srv").unwrap_err().0;
+        assert!(
+            flat.starts_with("Outer.list: ") && flat.contains("`flatten`"),
+            "{flat}"
+        );
+        let odd = outer(0, b"/\xff").unwrap_err().0;
+        assert!(
+            odd.starts_with("Outer.path: ") && odd.contains("AnyPath"),
+            "{odd}"
+        );
+        let early = std::time::UNIX_EPOCH - std::time::Duration::from_secs(1);
+        let early = to_bytes(&early).unwrap_err().0;
+        assert!(
+            early.contains("later than UNIX_EPOCH; send the seconds"),
+            "{early}"
         );
     }
 

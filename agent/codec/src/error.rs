@@ -23,7 +23,7 @@ impl std::error::Error for CodecError {}
 impl CodecError {
     /// Returns the error for a value of `length` bytes that exceeds [`MAX_MESSAGE`].
     pub fn too_large(length: usize) -> Self {
-        Self(format!("{length}{TOO_LARGE}"))
+        Self(too_large(length))
     }
 
     /// Returns true if the type is at fault, even between equal builds. Types of the stock agent
@@ -40,17 +40,12 @@ impl CodecError {
 
 /// End of the text for a value that is too large.
 pub(crate) const TOO_LARGE: &str =
-    " bytes, the limit is 134217728; a Reader or Writer carries more";
+    " bytes, the limit is 134217728; use a Reader or Writer for more";
 
 const _: () = assert!(MAX_MESSAGE == 134_217_728);
 
-/// Returns the error for a value that bincode did not encode. `to_string` would add bincode's texts
-/// for all decoding errors to an agent.
+/// Returns the text for a value of `length` bytes or more.
 #[cold]
-pub(crate) fn unwritten(error: bincode::ErrorKind) -> CodecError {
-    CodecError(match error {
-        bincode::ErrorKind::Custom(text) => text,
-        // Writing to memory cannot fail, and there is no limit.
-        _ => "a list or map that does not know its length cannot be sent: collect it first".into(),
-    })
+pub(crate) fn too_large(length: usize) -> String {
+    format!("{length}{TOO_LARGE}")
 }

@@ -3,7 +3,6 @@
 use crate::blob;
 use crate::blob::Blob;
 use crate::secret::Written;
-use std::io;
 
 /// The first bytes of a message, and the blobs that follow.
 #[derive(Default)]
@@ -41,9 +40,16 @@ impl Message {
 
     /// Returns the whole message in one piece.
     pub fn into_bytes(mut self) -> Vec<u8> {
-        self.rest
-            .iter()
-            .for_each(|blob| self.head.0.extend_from_slice(blob));
+        if !self.rest.is_empty() {
+            // The memory that it moves from may hold a secret.
+            crate::secret::reserve(
+                &mut self.head.0,
+                self.rest.iter().map(|blob| blob.len()).sum(),
+            );
+            self.rest
+                .iter()
+                .for_each(|blob| self.head.0.extend_from_slice(blob));
+        }
         self.head.0
     }
 
@@ -52,22 +58,22 @@ impl Message {
             self.rest.push(std::mem::take(&mut self.tail.0).into());
         }
     }
-}
 
-impl io::Write for Message {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Appends bytes; a large blob without a copy.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         if let Some(blob) = blob::written(bytes) {
             self.end_tail();
             self.rest.push(blob);
-            Ok(bytes.len())
-        } else if self.rest.is_empty() {
-            self.head.write(bytes)
         } else {
-            self.tail.write(bytes)
+            self.last().add(bytes);
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    /// Returns the buffer that is written.
+    pub(crate) fn last(&mut self) -> &mut Written {
+        match self.rest.is_empty() {
+            true => &mut self.head,
+            false => &mut self.tail,
+        }
     }
 }

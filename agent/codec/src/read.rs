@@ -7,18 +7,22 @@
 
 use crate::blob;
 use crate::error::{CodecError, MAX_MESSAGE, UNTOLD};
+#[cfg(panic = "unwind")]
+use crate::plain_list::{is_visitor_of_bytes, reads};
+use crate::wrong::{Result, Wrong};
 use serde::de::DeserializeSeed;
 use serde::de::Deserializer;
 use serde::de::EnumAccess;
-use serde::de::Error;
-use serde::de::Expected;
 use serde::de::MapAccess;
 use serde::de::SeqAccess;
-use serde::de::Unexpected;
 use serde::de::VariantAccess;
 use serde::de::Visitor;
-use std::cell::Cell;
-use std::mem::ManuallyDrop;
+use serde::de::value::U32Deserializer;
+#[cfg(panic = "unwind")]
+use serde::de::value::{
+    F32Deserializer, F64Deserializer, I16Deserializer, I32Deserializer, I64Deserializer,
+    SeqDeserializer, U8Deserializer, U16Deserializer, U64Deserializer,
+};
 use std::sync::Arc;
 
 /// Maximum nesting depth of values.
@@ -43,76 +47,18 @@ pub struct Reader<'a> {
     memory: usize,
 }
 
-/// A decoding error without a destructor, because serde's derived code handles it in every line.
-#[derive(Debug)]
-pub struct Wrong(&'static str);
-
-thread_local! {
-    /// Error of a type that rejects its bytes itself. It has no destructor, which would be the only
-    /// one of a thread in an agent: a kilobyte of an image. So a thread leaks the text if it ends
-    /// before anyone asks for the error or decodes again.
-    static OBJECTION: ManuallyDrop<Cell<Option<String>>> =
-        const { ManuallyDrop::new(Cell::new(None)) };
-}
-
-impl From<Wrong> for CodecError {
-    fn from(Wrong(text): Wrong) -> Self {
-        Self(
-            OBJECTION
-                .with(|text| text.take())
-                .unwrap_or_else(|| text.into()),
-        )
-    }
-}
-
-impl std::fmt::Display for Wrong {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Wrong {}
-
-type Result<T> = std::result::Result<T, Wrong>;
+const TOO_SOON: &str = "it ends too soon";
 
 #[cold]
 fn error<T>(text: &'static str) -> Result<T> {
     Err(Wrong(text))
 }
 
-impl Error for Wrong {
-    fn custom<T: std::fmt::Display>(text: T) -> Self {
-        OBJECTION.with(|objection| objection.set(Some(text.to_string())));
-        Self("its type refuses it")
-    }
-    fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
-        Self("a value of another type")
-    }
-    fn invalid_value(_: Unexpected<'_>, _: &dyn Expected) -> Self {
-        Self("a value that its type does not have")
-    }
-    fn invalid_length(_: usize, _: &dyn Expected) -> Self {
-        Self("a list of another length")
-    }
-    fn unknown_variant(_: &str, _: &'static [&'static str]) -> Self {
-        Self("an unknown variant")
-    }
-    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
-        Self("an unknown field")
-    }
-    fn missing_field(_: &'static str) -> Self {
-        Self("a field is missing")
-    }
-    fn duplicate_field(_: &'static str) -> Self {
-        Self("a field comes twice")
-    }
-}
-
 impl<'a> Reader<'a> {
     /// Creates a decoder of `bytes`, which are part of `whole` if blobs may share its memory.
     pub fn new(bytes: &'a [u8], whole: Option<&'a Arc<Vec<u8>>>) -> Self {
         // An unused error of an earlier value must not be reported for this one.
-        OBJECTION.with(|objection| objection.set(None));
+        Wrong::forget();
         Reader {
             left: bytes,
             whole,
@@ -160,7 +106,7 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let Some((taken, left)) = self.left.split_at_checked(count) else {
-            return error("it ends too soon");
+            return error(TOO_SOON);
         };
         self.left = left;
         Ok(taken)
@@ -194,6 +140,44 @@ impl<'a> Reader<'a> {
             return error("a number that is too large for its type");
         }
         self.little_endian(count)
+    }
+
+    /// Decodes an unsigned integer of a list.
+    #[cfg(panic = "unwind")]
+    #[inline(always)]
+    fn quick(&mut self, most: usize) -> Result<u64> {
+        let (&first, left) = self.left.split_first().ok_or(Wrong(TOO_SOON))?;
+        let number = match first {
+            small @ ..=250 => {
+                self.left = left;
+                return Ok(small.into());
+            }
+            251 => left
+                .first_chunk()
+                .map(|two| u16::from_le_bytes(*two).into()),
+            252 if most >= 4 => left
+                .first_chunk()
+                .map(|four| u32::from_le_bytes(*four).into()),
+            253 if most >= 8 => left.first_chunk().map(|eight| u64::from_le_bytes(*eight)),
+            _ => None,
+        };
+        match number {
+            Some(number) => {
+                self.left = &left[1 << (first - 250)..];
+                Ok(number)
+            }
+            None => self.unsigned(most).map(|number| number as u64),
+        }
+    }
+
+    #[cfg(panic = "unwind")]
+    #[inline(always)]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let Some((taken, left)) = self.left.split_first_chunk() else {
+            return error(TOO_SOON);
+        };
+        self.left = left;
+        Ok(*taken)
     }
 
     /// Decodes a signed integer: even numbers are positive, odd ones negative.
@@ -238,6 +222,17 @@ macro_rules! numbers {
     };
 }
 
+/// Users send many numbers, and their images have room for the fast way to read them.
+#[cfg(panic = "unwind")]
+macro_rules! quick_numbers {
+    ($($method:ident $visit:ident |$reader:ident| $read:expr;)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            let $reader = self;
+            visitor.$visit($read)
+        })*
+    };
+}
+
 macro_rules! unsupported {
     ($($method:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, _: V) -> Result<V::Value> {
@@ -250,16 +245,32 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     type Error = Wrong;
 
     numbers! {
+        deserialize_u128 visit_u128 u128: unsigned(16);
+        deserialize_i128 visit_i128 i128: signed(16);
+    }
+
+    #[cfg(not(panic = "unwind"))]
+    numbers! {
         deserialize_u16 visit_u16 u16: unsigned(2);
         deserialize_u32 visit_u32 u32: unsigned(4);
         deserialize_u64 visit_u64 u64: unsigned(8);
-        deserialize_u128 visit_u128 u128: unsigned(16);
         deserialize_i16 visit_i16 i16: signed(2);
         deserialize_i32 visit_i32 i32: signed(4);
         deserialize_i64 visit_i64 i64: signed(8);
-        deserialize_i128 visit_i128 i128: signed(16);
         deserialize_u8 visit_u8 u8: little_endian(1);
         deserialize_i8 visit_i8 i8: little_endian(1);
+    }
+
+    #[cfg(panic = "unwind")]
+    quick_numbers! {
+        deserialize_u16 visit_u16 |reader| reader.quick(2)? as u16;
+        deserialize_u32 visit_u32 |reader| reader.quick(4)? as u32;
+        deserialize_u64 visit_u64 |reader| reader.quick(8)?;
+        deserialize_i16 visit_i16 |reader| unfolded(reader.quick(2)?) as i16;
+        deserialize_i32 visit_i32 |reader| unfolded(reader.quick(4)?) as i32;
+        deserialize_i64 visit_i64 |reader| unfolded(reader.quick(8)?);
+        deserialize_u8 visit_u8 |reader| u8::from_le_bytes(reader.array()?);
+        deserialize_i8 visit_i8 |reader| i8::from_le_bytes(reader.array()?);
     }
 
     unsupported! { deserialize_any deserialize_identifier deserialize_ignored_any }
@@ -345,6 +356,17 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let count = self.length()?;
+        #[cfg(panic = "unwind")]
+        if is_visitor_of_bytes::<V>() {
+            let bytes = self.take(count)?.to_vec();
+            return match offshoot_sys::bytes_as(bytes) {
+                Ok(value) => Ok(value),
+                Err(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
+            };
+        }
+        #[cfg(panic = "unwind")]
+        return self.below(|reader| visitor.visit_seq(List::new(Several { reader, count })));
+        #[cfg(not(panic = "unwind"))]
         self.below(|reader| visitor.visit_seq(Several { reader, count }))
     }
 
@@ -399,7 +421,7 @@ struct Several<'a, 'de> {
     count: usize,
 }
 
-impl Several<'_, '_> {
+impl<'de> Several<'_, 'de> {
     /// Returns true if there is another element, which takes `size` bytes of memory.
     fn one(&mut self, size: usize) -> Result<bool> {
         let more = self.count > 0;
@@ -409,6 +431,16 @@ impl Several<'_, '_> {
         } else {
             Ok(false)
         }
+    }
+
+    /// Takes all elements as bytes.
+    #[cfg(panic = "unwind")]
+    #[cold]
+    #[inline(never)]
+    fn all_as_bytes(&mut self) -> Result<&'de [u8]> {
+        let count = std::mem::take(&mut self.count);
+        self.spend(count)?;
+        self.reader.take(count)
     }
 
     fn spend(&mut self, size: usize) -> Result<()> {
@@ -439,6 +471,106 @@ impl<'de> SeqAccess<'de> for Several<'_, 'de> {
     }
 }
 
+/// The elements of a list of a user, which are often plain numbers. Bytes are taken from the
+/// message in one go.
+#[cfg(panic = "unwind")]
+struct List<'a, 'de> {
+    several: Several<'a, 'de>,
+    /// The message from the first of the bytes on.
+    read_from: &'de [u8],
+    /// The bytes that were taken and not read yet.
+    bytes: std::slice::Iter<'de, u8>,
+}
+
+#[cfg(panic = "unwind")]
+impl<'a, 'de> List<'a, 'de> {
+    fn new(several: Several<'a, 'de>) -> Self {
+        Self {
+            several,
+            read_from: &[],
+            bytes: [].iter(),
+        }
+    }
+
+    /// Returns bytes that belong to elements of another type.
+    #[cold]
+    #[inline(never)]
+    fn give_back(&mut self) {
+        // The memory of the bytes stays spent.
+        self.several.count = self.bytes.len();
+        let read = self.read_from.len() - self.several.reader.left.len() - self.bytes.len();
+        self.several.reader.left = &self.read_from[read..];
+        self.bytes = [].iter();
+    }
+
+    #[inline(always)]
+    fn byte(&mut self) -> Result<Option<u8>> {
+        if self.bytes.as_slice().is_empty() && self.several.count > 0 {
+            // The iterator stays in registers, because no function gets its address.
+            self.read_from = self.several.reader.left;
+            self.bytes = self.several.all_as_bytes()?.iter();
+        }
+        Ok(self.bytes.next().copied())
+    }
+}
+
+/// Reads an element of a list as a plain number, if its type has that name.
+#[cfg(panic = "unwind")]
+macro_rules! element {
+    ($list:ident $seed:ident: $($name:literal $deserializer:ident |$reader:ident| $read:expr;)*) => {
+        $(if reads::<T>(concat!("core::marker::PhantomData<", $name, ">")) {
+            if !$list.several.one(size_of::<T::Value>())? {
+                return Ok(None);
+            }
+            let $reader = &mut *$list.several.reader;
+            let number = $deserializer::<Wrong>::new($read);
+            return $seed.deserialize(number).map(Some);
+        })*
+    };
+}
+
+#[cfg(panic = "unwind")]
+impl<'de> SeqAccess<'de> for List<'_, 'de> {
+    type Error = Wrong;
+    #[inline(always)]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+        if reads::<T>("core::marker::PhantomData<u8>") {
+            return match self.byte()? {
+                Some(byte) => seed
+                    .deserialize(U8Deserializer::<Wrong>::new(byte))
+                    .map(Some),
+                None => Ok(None),
+            };
+        }
+        if !self.bytes.as_slice().is_empty() {
+            self.give_back();
+        }
+        element! { self seed:
+            "u16" U16Deserializer |reader| reader.quick(2)? as u16;
+            "u32" U32Deserializer |reader| reader.quick(4)? as u32;
+            "u64" U64Deserializer |reader| reader.quick(8)?;
+            "usize" U64Deserializer |reader| reader.quick(8)?;
+            "i16" I16Deserializer |reader| unfolded(reader.quick(2)?) as i16;
+            "i32" I32Deserializer |reader| unfolded(reader.quick(4)?) as i32;
+            "i64" I64Deserializer |reader| unfolded(reader.quick(8)?);
+            "isize" I64Deserializer |reader| unfolded(reader.quick(8)?);
+            "f32" F32Deserializer |reader| f32::from_le_bytes(reader.array()?);
+            "f64" F64Deserializer |reader| f64::from_le_bytes(reader.array()?);
+        }
+        self.several.next_element_seed(seed)
+    }
+    fn size_hint(&self) -> Option<usize> {
+        SeqAccess::size_hint(&self.several)
+    }
+}
+
+/// Returns the signed number for an unsigned one.
+#[cfg(panic = "unwind")]
+#[inline]
+fn unfolded(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
 impl<'de> MapAccess<'de> for Several<'_, 'de> {
     type Error = Wrong;
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
@@ -462,7 +594,7 @@ impl<'de> EnumAccess<'de> for &mut Reader<'de> {
     type Variant = Self;
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self)> {
         let variant = self.unsigned(4)? as u32;
-        let value = seed.deserialize(serde::de::value::U32Deserializer::<Wrong>::new(variant))?;
+        let value = seed.deserialize(U32Deserializer::<Wrong>::new(variant))?;
         Ok((value, self))
     }
 }

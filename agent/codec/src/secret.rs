@@ -1,5 +1,6 @@
 //! Secret texts: masked when printed, zeroed when dropped.
 
+use crate::varint::put_unsigned;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::Serialize;
@@ -86,16 +87,31 @@ impl Written {
         }
         self.0.extend_from_slice(bytes);
     }
-}
 
-impl std::io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.add(bytes);
-        Ok(bytes.len())
+    /// Appends a number: one below 251 is a byte, others follow a byte that gives the width.
+    #[inline(never)]
+    pub(crate) fn add_unsigned(&mut self, number: u64) {
+        let mut bytes = [0; 9];
+        let count = put_unsigned(&mut bytes, number);
+        self.add(&bytes[..count]);
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    #[cfg(panic = "unwind")]
+    pub(crate) fn push(&mut self, byte: u8) {
+        match self.0.len() < self.0.capacity() {
+            true => self.0.push(byte),
+            false => self.add(&[byte]),
+        }
+    }
+
+    /// Returns the buffer with room for `more` bytes, which keep their place.
+    #[cfg(panic = "unwind")]
+    pub(crate) fn room(&mut self, more: usize) -> &mut Vec<u8> {
+        match WRITTEN.get() {
+            true => reserve(&mut self.0, more),
+            false => self.0.reserve(more),
+        }
+        &mut self.0
     }
 }
 

@@ -4,6 +4,7 @@
 //! crate names libc, nix, memfd or signal-hook.
 
 mod c_string;
+mod cast;
 pub mod descendants;
 pub mod entry;
 pub mod epoll;
@@ -30,6 +31,7 @@ pub mod wait_status;
 
 pub use c_string::c_string;
 pub use c_string::c_strings;
+pub use cast::{bytes_as, bytes_of};
 pub use fd::{
     StdStream, inherited, pipe, read, replace_stdio, set_nonblocking, take_stdio, widen_pipe,
     write, write_all,

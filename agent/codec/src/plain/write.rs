@@ -24,16 +24,9 @@ impl Sink<'_> {
         self.0.add(bytes);
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn unsigned(&mut self, number: u64) {
-        let (first, count) = match number {
-            ..=250 => return self.raw(&[number as u8]),
-            251..=0xffff => (251, 2),
-            0x1_0000..=0xffff_ffff => (252, 4),
-            _ => (253, 8),
-        };
-        self.raw(&[first]);
-        self.raw(&number.to_le_bytes()[..count]);
+        self.0.add_unsigned(number);
     }
 
     #[inline(never)]
