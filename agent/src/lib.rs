@@ -29,6 +29,8 @@ mod context;
 mod debug;
 pub(crate) mod hop;
 mod inspect;
+#[cfg(feature = "json")]
+mod json;
 mod lifecycle;
 mod log;
 mod program;
@@ -54,13 +56,15 @@ pub use hop::Hop;
 pub use hop::connecting::Connecting;
 pub use hop::method;
 pub use inspect::Dump;
+#[cfg(feature = "json")]
+pub use json::Json;
 #[doc(hidden)]
 pub use lifecycle::stock_main;
 #[doc(hidden)]
 pub use lifecycle::threads::initialised;
 pub use lifecycle::{agent_main, init};
 pub use log::root::filter_from_env;
-pub use offshoot_codec::{Blob, Secret};
+pub use offshoot_codec::{AnyPath, Blob, Secret};
 pub use offshoot_macros::remote;
 pub use offshoot_proto::log::{Filter, FilterError, LOG_VARIABLE};
 pub use offshoot_proto::message::channel::RecvError;
@@ -93,9 +97,11 @@ pub mod macro_support {
         AsIoError, AsItself, CannotTravel, ErrorForm, ErrorText, ErrorTravels, Flat, FlatBox,
         FlatError, FlatLocalBox, FlatText, HasNoText, HasText,
     };
-    pub use crate::call::function::{FUNCTIONS, Function, signature};
+    pub use crate::call::function::{FUNCTIONS, Function};
     pub use crate::call::mode::{block_on, coalesced, concurrent, quick, serial};
-    pub use offshoot_codec::CodecError;
+    pub use crate::call::shape::{Described, IsSeen, IsUnseen, LazyShape, OfType};
+    pub use crate::call::signature::signature;
+    pub use offshoot_codec::{CodecError, Shape};
     pub use offshoot_proto::routing::Origin;
     pub use offshoot_proto::routing::Policy;
     pub use offshoot_sys::linkme;

@@ -51,14 +51,16 @@ pub mod target;
 pub use images::{FOLDER_VARIABLE, StockImage, stock_images};
 #[cfg(feature = "log")]
 pub use log::{log_to_file, log_to_stderr, log_to_stderr_by, log_to_writer_by};
+#[cfg(feature = "json")]
+pub use offshoot_agent::Json;
 pub use offshoot_agent::method as methods;
 pub use offshoot_agent::{
-    BUILD, Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind, Connecting,
-    Context, ContextId, DisconnectReason, Disconnection, Dump, Elapsed, Error, ErrorText,
-    ExitStatus, Filter, FilterError, Handle, Hop, IntoSource, Key, LOG_VARIABLE, Listener, Mapped,
-    MessageOrigin, Messages, Output, Pause, Policy, Process, Reader, Reason, Receiver, RecvError,
-    Registration, Remote, Reply, Result, Router, Secret, Select, Sender, Signaller, Source, Writer,
-    agent_main, harmless, init, stock,
+    AnyPath, BUILD, Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind,
+    Connecting, Context, ContextId, DisconnectReason, Disconnection, Dump, Elapsed, Error,
+    ErrorText, ExitStatus, Filter, FilterError, Handle, Hop, IntoSource, Key, LOG_VARIABLE,
+    Listener, Mapped, MessageOrigin, Messages, Output, Pause, Policy, Process, Reader, Reason,
+    Receiver, RecvError, Registration, Remote, Reply, Result, Router, Secret, Select, Sender,
+    Signaller, Source, Writer, agent_main, harmless, init, stock,
 };
 pub use offshoot_agent::{filter_from_env, join, remote};
 pub use report::Report;

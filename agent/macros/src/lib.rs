@@ -327,6 +327,16 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             }),
         )
     };
+    let shapes = format_ident!("__OFFSHOOT_SHAPE_{}", name);
+    let shape = shape_of(&support, &shapes, &arguments, (&value, &error));
+    // The functions of the stock agent are those of this build, so they need no shapes.
+    let (shape, shape_of) = match krate.to_string().as_str() {
+        "crate" => (Tokens::new(), Tokens::new()),
+        _ => (
+            shape,
+            quote!(const SHAPE: ::core::option::Option<&'static dyn #support::Described> = ::core::option::Option::Some(&#shapes);),
+        ),
+    };
     Ok(quote! {
         #function
 
@@ -346,6 +356,7 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             const NAME: &'static str = ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#name));
             const SIGNATURE: u64 = #support::signature(<Self as #krate::Remote>::NAME, #text);
             const NO_REPLY: bool = { #no_reply };
+            #shape_of
             #[allow(clippy::all)]
             fn run(self, cx: &#krate::Context) -> ::core::result::Result<Self::Value, Self::Error> {
                 let _ = cx;
@@ -363,18 +374,66 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             }
         }
 
+        #shape
+
         #[allow(non_upper_case_globals)]
         #[#support::linkme::distributed_slice(#support::FUNCTIONS)]
         #[linkme(crate = #support::linkme)]
         static #table: #support::Function = #support::Function {
             name: <#name as #krate::Remote>::NAME,
             signature: <#name as #krate::Remote>::SIGNATURE,
+            shape: <#name as #krate::Remote>::SHAPE,
             policy: #support::Policy::#policy,
             no_reply: <#name as #krate::Remote>::NO_REPLY,
             mode: #support::#mode,
             run: #support::#runner::<#name>,
         };
     })
+}
+
+/// Returns the static with the shapes of a function's types.
+fn shape_of(
+    support: &Tokens,
+    shapes: &syn::Ident,
+    arguments: &[Argument],
+    (value, error): (&Tokens, &Tokens),
+) -> Tokens {
+    let seen = arguments.iter().map(|Argument { name, ty }| {
+        let what = format!("the argument `{name}`");
+        let mut messages = Vec::new();
+        messages_of(ty, &mut messages);
+        quote! {
+            let shape = (&&#support::OfType::<#ty>::new()).add_to(shape, #what);
+            #(let shape = (&&#support::OfType::<#messages>::new()).add_to(shape, #what);)*
+        }
+    });
+    quote! {
+        #[allow(non_upper_case_globals)]
+        static #shapes: #support::LazyShape = #support::LazyShape::new(|| {
+            #[allow(unused_imports)]
+            use #support::{IsSeen as _, IsUnseen as _};
+            let shape = #support::Shape::default();
+            #(#seen)*
+            let shape = (&&#support::OfType::<#value>::new()).add_to(shape, "the result");
+            (&&#support::OfType::<#error>::new()).add_to(shape, "the error")
+        });
+    }
+}
+
+/// Collects the types of the messages of each sender and receiver in `ty`.
+fn messages_of<'a>(ty: &'a Type, found: &mut Vec<&'a Type>) {
+    let mut ends = vec![ty];
+    within(ty, &mut ends);
+    for end in ends {
+        if let Type::Path(path) = end
+            && let Some(last) = path.path.segments.last()
+            && ["Sender", "Receiver"].iter().any(|name| last.ident == name)
+            && let PathArguments::AngleBracketed(arguments) = &last.arguments
+            && let Some(syn::GenericArgument::Type(message)) = arguments.args.first()
+        {
+            found.push(message);
+        }
+    }
 }
 
 /// Returns assertions that a quick function neither takes nor returns types that need the node,

@@ -4,10 +4,10 @@
 //! A chain is one flow. `chain_service.rs` has its other end.
 
 use crate::call::chain_replies::{ChainFlow, Replies};
-use crate::call::function::Remote;
+use crate::call::function::{Remote, check_types};
 use crate::call::reply::Reply;
 use crate::call::reply::Route;
-use crate::context::Context;
+use crate::context::{Context, transfer};
 use crate::runtime::scope::NEVER;
 use crate::runtime::slot::ReplySlot;
 use crate::runtime::state::Endpoint;
@@ -117,9 +117,9 @@ impl Chain {
         };
         // The length is filled in below.
         let head = record(CALL, &head.encode());
-        let leaving =
-            crate::context::transfer::encode_outgoing(head, function, (self.context.id(), true))
-                .map_err(|error| offshoot_proto::error::unsent(self.context.name(), error))?;
+        let leaving = check_types::<F>()
+            .and_then(|()| transfer::encode_outgoing(head, function, (self.context.id(), true)))
+            .map_err(|error| offshoot_proto::error::unsent(self.context.name(), error))?;
         // The codec's limit includes the head of the record, so it is stricter than the limit of
         // the content.
         let mut bytes = leaving.message.into_bytes();
@@ -148,7 +148,7 @@ impl Chain {
                 Ok((number, slot))
             }
             Err(error) => {
-                crate::context::transfer::abandon(leaving.callbacks);
+                transfer::abandon(leaving.callbacks);
                 Err(error)
             }
         }

@@ -5,6 +5,7 @@
 use crate::call::answer::Answer;
 use crate::call::answer::answer_all;
 use crate::call::contained::contained;
+use crate::call::shape::Described;
 use crate::context::Context;
 use crate::context::transfer;
 use crate::runtime::handle::NodeHandle;
@@ -85,6 +86,9 @@ pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
     const SIGNATURE: u64;
     /// True if callers are answered before the function runs.
     const NO_REPLY: bool;
+    /// The shapes of its types; none for the functions of the stock agent.
+    #[doc(hidden)]
+    const SHAPE: Option<&'static dyn Described> = None;
     /// Runs the function in the context `cx`.
     ///
     /// # Errors
@@ -105,6 +109,8 @@ pub struct Function {
     pub name: &'static str,
     /// See [`Remote::SIGNATURE`].
     pub signature: u64,
+    /// See [`Remote::SHAPE`].
+    pub shape: Option<&'static dyn Described>,
     /// The contexts that may call it, in addition to its own.
     pub policy: Policy,
     /// True if callers are answered before the function runs.
@@ -121,21 +127,26 @@ offshoot_sys::distributed_slice! {
     pub static FUNCTIONS: [Function]
 }
 
-/// Returns the hash of a function's name in the upper half and of its signature in the lower. Used
-/// by the attribute.
-#[must_use]
-pub const fn signature(name: &str, text: &str) -> u64 {
-    (sum(name.as_bytes()) as u64) << 32 | sum(text.as_bytes()) as u64
+impl Function {
+    /// Returns the hashes of the name and of the signature with the shapes of its types.
+    pub(crate) fn whole_signature(&self) -> u64 {
+        self.signature ^ self.shape.map_or(0, |shape| u64::from(shape.sum()))
+    }
 }
 
-/// Returns the 32-bit FNV-1a hash.
-const fn sum(bytes: &[u8]) -> u32 {
-    let (mut sum, mut at) = (0x811c_9dc5_u32, 0);
-    while at < bytes.len() {
-        sum = (sum ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
-        at += 1;
+/// Checks that the arguments and the result of a function can be sent.
+///
+/// # Errors
+/// Returns an error that names the type and its place.
+pub(crate) fn check_types<F: Remote>() -> Result<(), CodecError> {
+    match F::SHAPE.and_then(|shape| shape.fault()) {
+        Some(fault) => Err(CodecError(format!(
+            "{}: {fault}: the format cannot carry serde's `flatten`, `untagged` and `tag`, nor values of serde_json; send another \
+             type, or `Json` of this one",
+            F::NAME
+        ))),
+        None => Ok(()),
     }
-    sum
 }
 
 /// Runs a function and catches its panic, if the build unwinds: the caller gets an error, and the

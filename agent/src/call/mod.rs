@@ -11,4 +11,6 @@ pub(crate) mod mode;
 pub(crate) mod outgoing;
 pub(crate) mod reply;
 pub(crate) mod service;
+pub(crate) mod shape;
+pub(crate) mod signature;
 pub(crate) mod signatures;

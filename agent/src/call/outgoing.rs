@@ -1,6 +1,6 @@
 //! Outgoing calls: blocking, started, or cast.
 
-use crate::call::function::Remote;
+use crate::call::function::{Remote, check_types};
 use crate::call::reply::{Reply, Route};
 use crate::context::{Context, transfer};
 use crate::runtime::slot::ReplySlot;
@@ -46,9 +46,15 @@ impl Context {
             cast,
             left_ms,
         };
-        let leaving =
-            transfer::encode_outgoing(head.encode(), function, (self.id(), !cast && !F::NO_REPLY))
-                .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
+        let leaving = check_types::<F>()
+            .and_then(|()| {
+                transfer::encode_outgoing(
+                    head.encode(),
+                    function,
+                    (self.id(), !cast && !F::NO_REPLY),
+                )
+            })
+            .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
         let opening = Opening {
             secret: leaving.secret,
             ..Opening::default()

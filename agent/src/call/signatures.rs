@@ -16,12 +16,17 @@ use tracing::Level;
 /// The most names that an error lists.
 const SHOWN: usize = 8;
 
-/// Returns the signatures of all functions in this image, for the agent's `Hello`.
+/// Returns the signatures of all functions in this image, for the agent's `Hello`, and the shapes
+/// of the types in them.
 pub(crate) fn signatures() -> Vec<u64> {
-    FUNCTIONS
-        .iter()
-        .map(|function| function.signature)
-        .collect()
+    let mut signatures = Vec::new();
+    for function in FUNCTIONS {
+        signatures.push(function.whole_signature());
+        if let Some(shape) = function.shape {
+            shape.add_types(&mut signatures);
+        }
+    }
+    signatures
 }
 
 /// Returns the functions of this program that the other image does not have, and those that it has
@@ -29,7 +34,7 @@ pub(crate) fn signatures() -> Vec<u64> {
 pub(crate) fn differing(theirs: &[u64]) -> (Vec<&'static Function>, Vec<&'static Function>) {
     let (mut missing, mut other) = (Vec::new(), Vec::new());
     for function in FUNCTIONS {
-        if !theirs.contains(&function.signature) {
+        if !theirs.contains(&function.whole_signature()) {
             let known = theirs
                 .iter()
                 .any(|signature| signature >> 32 == function.signature >> 32);
@@ -75,10 +80,16 @@ pub(crate) fn compare(shared: &NodeHandle, context: &str, theirs: &[u64]) -> Res
         }
         (true, true) => return Ok(()),
     };
-    let mut error = ConnectError::new(
-        ConnectErrorKind::Functions,
-        format!("{what} {}", names(&which)),
-    );
+    let mut detail = format!("{what} {}", names(&which));
+    // The stock agent has no types to name.
+    if cfg!(panic = "unwind")
+        && let Some(name) = which
+            .iter()
+            .find_map(|function| function.shape?.differing(theirs))
+    {
+        detail += &format!(" (a type differs: {name})");
+    }
+    let mut error = ConnectError::new(ConnectErrorKind::Functions, detail);
     error.context = context.into();
     error.hop = "its functions".into();
     error.hint = "rebuild the agent from the sources of this program".into();
@@ -133,7 +144,7 @@ mod tests {
         let mut theirs = signatures();
         assert!(theirs.len() > 2);
         theirs.reverse();
-        theirs.push(crate::call::function::signature("more", "()"));
+        theirs.push(crate::call::signature::signature("more", "()"));
         for sent in [
             AgentSource::Stock,
             AgentSource::StockAndTold,
@@ -150,7 +161,7 @@ mod tests {
             .iter()
             .find(|function| function.name == ping)
             .unwrap();
-        let changed = crate::call::function::signature(ping, "(text:String)");
+        let changed = crate::call::signature::signature(ping, "(text:String)");
         let replaced = |&signature: &u64| {
             if signature == mine.signature {
                 changed
@@ -198,10 +209,64 @@ mod tests {
         );
     }
 
+    /// A function as a user writes one: not of this crate.
+    mod of_a_user {
+        mod offshoot {
+            pub(super) use crate::*;
+        }
+
+        /// A type with two fields of one type.
+        #[derive(serde::Serialize, serde::Deserialize)]
+        pub(super) struct Point {
+            x: u8,
+            y: u8,
+        }
+
+        /// Takes the type and a sender of it.
+        #[crate::remote(crate = self::offshoot)]
+        pub(super) fn draw(point: Point, more: crate::Sender<Vec<Point>>) -> Option<u8> {
+            drop(more);
+            Some(point.x + point.y)
+        }
+    }
+
+    #[test]
+    fn a_type_with_other_fields_is_refused_with_the_names_of_function_and_type() {
+        use crate::call::function::Remote;
+        assert!(std::any::type_name::<of_a_user::draw>().ends_with("::draw"));
+        let mine = FUNCTIONS
+            .iter()
+            .find(|function| function.name == of_a_user::draw::NAME)
+            .unwrap();
+        assert_eq!(refused(AgentSource::Own, &signatures()), None);
+        assert_eq!(mine.shape.unwrap().fault(), None);
+        let point = crate::call::signature::signature("type Point", "") >> 32;
+        // As an agent says it that was built with other fields.
+        let theirs: Vec<u64> = signatures()
+            .into_iter()
+            .map(|signature| match signature {
+                of if of == mine.whole_signature() || of >> 32 == point => of ^ 1,
+                other => other,
+            })
+            .collect();
+        let error = refused(AgentSource::Stock, &theirs).expect("a type differs");
+        assert!(
+            error
+                .detail
+                .contains("other arguments or another result of")
+                && error
+                    .detail
+                    .ends_with("of_a_user::draw (a type differs: Point)"),
+            "{error}"
+        );
+        // The functions of this crate have no shapes.
+        assert!(FUNCTIONS.iter().any(|function| function.shape.is_none()));
+    }
+
     #[test]
     fn a_signature_distinguishes_names_and_arguments() {
         let sums = [("a", "()"), ("a", "(x:u8)"), ("b", "()")]
-            .map(|(name, text)| crate::call::function::signature(name, text));
+            .map(|(name, text)| crate::call::signature::signature(name, text));
         assert!(
             sums[0] != sums[1] && sums[0] >> 32 == sums[1] >> 32 && sums[0] >> 32 != sums[2] >> 32
         );

@@ -1,5 +1,6 @@
 //! The settings of a tree that is not started yet.
 
+use crate::call::signatures::signatures;
 use crate::router::Router;
 use crate::router::join::join_with;
 use crate::runtime::image_store::AgentSource;
@@ -152,6 +153,8 @@ impl Builder {
     /// Returns an error if the system has no descriptors or threads left, if an image of the
     /// program is not valid, or if `OFFSHOOT_LOG` applies and is not a filter.
     pub fn start(self) -> Result<Router> {
+        // The types of users are looked at here, and not on the broker's thread.
+        signatures();
         let (sent, find) = self.settled()?;
         let filter = match self.log_filter {
             Some(filter) => filter,

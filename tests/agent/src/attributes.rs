@@ -358,13 +358,13 @@ pub struct Rules {
     pub first: Loose,
 }
 
-/// Takes a value that cannot be decoded.
+/// Takes a value that cannot be sent.
 #[remote]
 pub fn take_loose(rules: Rules) {
     drop(rules);
 }
 
-/// Returns a value that cannot be decoded.
+/// Would return a value that cannot be sent.
 #[remote]
 pub fn give_loose() -> Rules {
     Rules {

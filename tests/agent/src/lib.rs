@@ -9,6 +9,7 @@ pub mod cleanup;
 pub mod context_values;
 pub mod long_running;
 pub mod services;
+pub mod values;
 
 use std::collections::BTreeMap;
 use std::io;
