@@ -205,7 +205,8 @@ pub(crate) fn perform(
                 .collect::<Vec<u8>>();
             answer(writer, &chain, Kind::Data, 0, &replies)
         }
-        "requests-withdrawn" => flood(writer, 80_000, |writer, number| {
+        // Fewer than the 65,536 refusals that end a link: how many are refused is a matter of time.
+        "requests-withdrawn" => flood(writer, 60_000, |writer, number| {
             let header = Header {
                 handle: OFFERED,
                 reply_to: Handle(64 + number),
