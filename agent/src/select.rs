@@ -552,6 +552,18 @@ impl std::fmt::Display for Elapsed {
 
 impl std::error::Error for Elapsed {}
 
+impl From<Elapsed> for Error {
+    fn from(error: Elapsed) -> Self {
+        Self::system("waiting for an item", error)
+    }
+}
+
+impl From<Elapsed> for io::Error {
+    fn from(error: Elapsed) -> Self {
+        Self::new(io::ErrorKind::TimedOut, error)
+    }
+}
+
 /// Waits for each item. The iteration ends when no sources are left.
 impl<T> Iterator for Select<T> {
     type Item = T;

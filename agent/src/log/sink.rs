@@ -84,7 +84,8 @@ impl Outlet for Sink {
     fn put(&self, entry: Entry) {
         let wanted = match &entry {
             // The level is inside the record, and the sender has already applied the root's filter.
-            Entry::Remote(..) => tracing::dispatcher::has_been_set(),
+            // Without a subscriber, printed lines are still shown.
+            Entry::Remote(..) => true,
             Entry::Own(level, _) => *level <= LevelFilter::current(),
             Entry::Frame(_) => Level::TRACE <= LevelFilter::current(),
         };

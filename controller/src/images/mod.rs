@@ -127,12 +127,14 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<(Imag
     if let Some(file) = named.as_deref().filter(|_| package == STOCK) {
         return Err(absent(&[file], ""));
     }
-    let beside =
-        built_in(&program).map(|target| file_in(&target.join("agents"), package, platform));
-    if let Some(file) = &beside
-        && let Some(found) = read(file)?
-    {
-        return Ok(found);
+    let beside: Vec<PathBuf> = built_in(&program)
+        .iter()
+        .map(|target| file_in(&target.join("agents"), package, platform))
+        .collect();
+    for file in &beside {
+        if let Some(found) = read(file)? {
+            return Ok(found);
+        }
     }
     if package == STOCK
         && let Some(bytes) = embedded(platform)
@@ -140,12 +142,8 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<(Imag
         let place = "embedded in this program";
         return Ok((parse(bytes, place)?, place.to_owned()));
     }
-    let tried: Vec<&Path> = [&named, &beside]
-        .into_iter()
-        .flatten()
-        .map(PathBuf::as_path)
-        .collect();
-    let elsewhere = match (package == STOCK, beside.is_some()) {
+    let tried: Vec<&Path> = named.iter().chain(&beside).map(PathBuf::as_path).collect();
+    let elsewhere = match (package == STOCK, !beside.is_empty()) {
         (true, true) => "and none in the program",
         (true, false) => "none in the program, and cargo did not build the program in its folder",
         (false, true) => "",

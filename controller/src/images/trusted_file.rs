@@ -98,16 +98,17 @@ impl Owners {
     }
 }
 
-/// Returns the target folder of cargo in which `program` was built: the nearest folder above it
-/// with a mark of cargo.
-pub(super) fn built_in(program: &Path) -> Option<PathBuf> {
-    let mut above = program.ancestors().skip(1).take(4);
+/// Returns the target folders of cargo in which `program` was built, the nearest first: the folders
+/// above it with a mark of cargo. There are two after `cargo build --target`, whose outer one has
+/// the agents.
+pub(super) fn built_in(program: &Path) -> Vec<PathBuf> {
+    let above = program.ancestors().skip(1).take(4);
     let made = |folder: &&Path| {
         ["CACHEDIR.TAG", ".rustc_info.json"]
             .iter()
             .any(|name| folder.join(name).exists())
     };
-    above.find(made).map(Path::to_path_buf)
+    above.filter(made).map(Path::to_path_buf).collect()
 }
 
 #[cfg(test)]
@@ -225,7 +226,7 @@ mod tests {
     fn only_a_cargo_target_directory_is_searched() {
         let folder = scratch("beside");
         let program = folder.join("target/release/app");
-        assert_eq!(built_in(&program), None);
+        assert_eq!(built_in(&program), Vec::<PathBuf>::new());
         for tag in ["CACHEDIR.TAG", ".rustc_info.json"] {
             fs::write(folder.join("target").join(tag), "").expect("it is ours");
             for program in [
@@ -235,10 +236,19 @@ mod tests {
             ] {
                 assert_eq!(
                     built_in(&folder.join(program)),
-                    Some(folder.join("target")),
+                    [folder.join("target")],
                     "{tag}, {program}"
                 );
             }
+            // cargo marks the folder of a target as well, and leaves the agents in the outer one.
+            let inner = folder.join("target/x86_64-unknown-linux-musl");
+            fs::create_dir_all(&inner).expect("it is ours");
+            fs::write(inner.join(tag), "").expect("it is ours");
+            assert_eq!(
+                built_in(&inner.join("release/examples/app")),
+                [inner.clone(), folder.join("target")]
+            );
+            fs::remove_dir_all(inner).expect("it is ours");
             fs::remove_file(folder.join("target").join(tag)).expect("it is ours");
         }
         fs::remove_dir_all(&folder).expect("it is ours");

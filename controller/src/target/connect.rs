@@ -64,7 +64,11 @@ impl Path {
             .target
             .hops
             .iter()
-            .map(|hop| hop.password_file().map(password).transpose())
+            .map(|hop| {
+                hop.password_file()
+                    .map(|file| password(&self.target, file))
+                    .transpose()
+            })
             .collect::<Result<_>>()?;
         let mut above = self.from;
         let mut last = None;
@@ -91,12 +95,22 @@ fn start(hop: &Hop, above: &Context, password: Option<Secret>) -> Result<Connect
     next.start()
 }
 
-/// Reads a password from the first line of a file.
-fn password(path: &str) -> Result<Secret> {
-    File::open(path)
-        .and_then(|mut file| password_line(&mut file))
-        .and_then(|line| line.ok_or_else(|| io::Error::other("the file is empty")))
-        .map_err(|error| Error::system(format!("reading the password file {path}"), error))
+/// Reads a password from the first line of a file. Only the command line can read one from its
+/// stdin, which it names `-`.
+fn password(target: &Target, path: &str) -> Result<Secret> {
+    let line = match path {
+        "-" => Err(io::Error::other(
+            "only the command line reads one from stdin",
+        )),
+        path => File::open(path)
+            .and_then(|mut file| password_line(&mut file))
+            .and_then(|line| line.ok_or_else(|| io::Error::other("the file is empty"))),
+    };
+    line.map_err(|error| {
+        let detail =
+            format!("{error}; the password is read from the first line of a file on this machine");
+        Error::system(format!("{target}: password-file={path}"), detail)
+    })
 }
 
 /// Reads a line byte by byte, so that the input after it stays unread. Returns `None` at end of

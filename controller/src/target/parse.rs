@@ -40,6 +40,12 @@ impl fmt::Display for TargetError {
 
 impl std::error::Error for TargetError {}
 
+impl From<TargetError> for std::io::Error {
+    fn from(error: TargetError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
 impl From<TargetError> for offshoot_agent::Error {
     fn from(error: TargetError) -> Self {
         Self::system("reading a target", error)

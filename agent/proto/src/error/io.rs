@@ -7,8 +7,9 @@ extern crate std;
 
 use crate::error::Error;
 use crate::error::call::CallError;
+use crate::message::channel::RecvError;
+use alloc::boxed::Box;
 use alloc::string::ToString;
-use core::fmt::Display;
 use std::io::ErrorKind;
 
 /// Converts to [`Error::System`].
@@ -36,9 +37,29 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// Converts a function's own error to its text.
-impl<E: Display> From<CallError<E>> for std::io::Error {
+/// Keeps the function's own error; an I/O error of the function is returned as it is, with its
+/// kind.
+impl<E> From<CallError<E>> for std::io::Error
+where
+    E: Into<Box<dyn core::error::Error + Send + Sync>>,
+{
     fn from(error: CallError<E>) -> Self {
-        Error::from(error).into()
+        match error {
+            CallError::Failed(error) => error.into(),
+            CallError::Function(own) => match own.into().downcast::<Self>() {
+                Ok(own) => *own,
+                Err(own) => Self::other(own),
+            },
+        }
+    }
+}
+
+/// Converts as its [`Error`] does.
+impl From<RecvError> for std::io::Error {
+    fn from(error: RecvError) -> Self {
+        match error {
+            RecvError::TimedOut => Self::new(ErrorKind::TimedOut, error),
+            error => Error::from(error).into(),
+        }
     }
 }
