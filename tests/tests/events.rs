@@ -15,6 +15,7 @@ use offshoot::methods::{Attach, Method, Recipe};
 use offshoot::target::{Path, Target, TargetExt as _};
 use offshoot::{CallError, Context, Error, IntoSource as _, Reason, Secret, Select, stock};
 use offshoot_tests::process::signal;
+use offshoot_tests::records::Records;
 use offshoot_tests::run::LIMIT;
 use offshoot_tests::tree::{ended, facts, router};
 use offshoot_tests::users::NOPASS;
@@ -312,6 +313,50 @@ fn a_method_can_be_written_outside_the_crate() {
         .output()
         .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(output.stdout, b"method\n");
+}
+
+/// A hop whose program prints lines without end, and no agent.
+struct Flood(Duration);
+
+impl Method for Flood {
+    fn recipe(&self, _nonce: &str) -> Recipe {
+        let words = ["sh", "-c", "exec yes flooded >&2"];
+        let argv = words.map(String::from).to_vec();
+        let mut recipe = Recipe::new("flood", argv, Attach::Words);
+        recipe.timeout_ms = self.0.as_millis() as u64;
+        recipe
+    }
+
+    fn name(&self) -> String {
+        "flood".into()
+    }
+
+    fn set_timeout(&mut self, timeout: Duration) {
+        self.0 = timeout;
+    }
+
+    fn set_password(&mut self, _password: Secret) {}
+}
+
+#[test]
+fn a_hop_that_prints_without_end_cannot_fill_the_log() {
+    let _leaks = Leaks::begin();
+    let records = Records::keep();
+    let router = router();
+    let begun = Instant::now();
+    let hop = router.hop(Flood(Duration::from_secs(2)));
+    let error = hop.connect().expect_err("there is no agent").to_string();
+    assert!(error.contains("last output: \"flooded\""), "{error}");
+    drop(router);
+    // At once, and for each second since then.
+    let most = 2000 + 1000 * (begun.elapsed().as_secs() as usize + 1);
+    let lines = records.with("flood: flooded").len();
+    assert!((1000..=most).contains(&lines), "{lines} of {most}");
+    assert!(
+        !records
+            .with("lines were too many and are dropped")
+            .is_empty()
+    );
 }
 
 #[test]

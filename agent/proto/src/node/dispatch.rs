@@ -12,6 +12,7 @@ use crate::node::event::Event;
 use crate::node::event::ShownFrame;
 use crate::node::machine::Node;
 use crate::node::machine::OFFENCES;
+use crate::node::rate_limit::{LOG_BURST, LOG_RATE};
 use crate::routing::Policy;
 use crate::routing::Verdict;
 use crate::text::shortened;
@@ -35,12 +36,6 @@ const NEWS: usize = 8192;
 
 /// Maximum length in bytes of a reason's text in a frame.
 pub(crate) const TEXT_LIMIT: usize = 4096;
-
-/// Number of log records that a child may send at once.
-const LOG_BURST: u32 = 2000;
-
-/// Number of log records that a child may send each second after that.
-const LOG_RATE: u32 = 1000;
 
 impl Node {
     /// Takes received bytes of a link. Returns true if they may contain a secret.

@@ -15,7 +15,7 @@ mod lending;
 mod link;
 mod machine;
 mod peer_lists;
-mod rate_limit;
+pub mod rate_limit;
 mod send_queue;
 mod throttled_peer;
 

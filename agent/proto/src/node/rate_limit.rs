@@ -4,9 +4,16 @@ use crate::id::ContextId;
 use alloc::format;
 use alloc::string::String;
 
+/// Number of log records that a child may send at once, and of lines that the program of a hop may
+/// print.
+pub const LOG_BURST: u32 = 2000;
+
+/// Number of log records, or lines, that it may send each second after that.
+pub const LOG_RATE: u32 = 1000;
+
 /// A token bucket.
 #[derive(Default)]
-pub(crate) struct RateLimit {
+pub struct RateLimit {
     /// Number of tokens left; `None` before the first use.
     left: Option<u32>,
     at: u64,
@@ -17,7 +24,7 @@ pub(crate) struct RateLimit {
 impl RateLimit {
     /// Takes one token of at most `burst`, which are refilled at `each_second`. Returns false if
     /// there is none.
-    pub(crate) fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
+    pub fn take(&mut self, now: u64, burst: u32, each_second: u32) -> bool {
         let back = now
             .saturating_sub(self.at)
             .saturating_mul(each_second.into())

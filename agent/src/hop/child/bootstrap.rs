@@ -235,8 +235,7 @@ impl Children {
         };
         let level = if child.up { Level::DEBUG } else { Level::INFO };
         for line in child.boot.stderr(bytes) {
-            let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
-            reactor.shared.say(level, text);
+            child.log_line(&reactor.shared, level, &line);
         }
         if let Some(way) = child.boot.dialogue.take_way() {
             self.route_known(reactor, core, link, way);
@@ -254,8 +253,7 @@ impl Children {
             return;
         };
         for line in child.boot.terminal(bytes) {
-            let text = format!("{}: {}", child.order.name, String::from_utf8_lossy(&line));
-            reactor.shared.say(Level::DEBUG, text);
+            child.log_line(&reactor.shared, Level::DEBUG, &line);
         }
         if child.up {
             return;

@@ -1,5 +1,6 @@
 //! The state of one child of a node, from the connect request to the end of the hop's program.
 
+use crate::runtime::handle::NodeHandle;
 use offshoot_proto::ConnectError;
 use offshoot_proto::ContextId;
 use offshoot_proto::FlowKey;
@@ -7,8 +8,10 @@ use offshoot_proto::connect::bootstrap::BootstrapWatcher;
 use offshoot_proto::connect::dialogue::Dialogue;
 use offshoot_proto::message::connect::ConnectRequest;
 use offshoot_proto::message::exec::ExitStatus;
+use offshoot_proto::node::rate_limit::{LOG_BURST, LOG_RATE, RateLimit};
 use offshoot_sys::spawn::Process;
 use std::os::fd::OwnedFd;
+use tracing::Level;
 
 /// The stage of a hop before its agent is up.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -48,6 +51,8 @@ pub(crate) struct Child {
     pub(super) dropped: Option<Box<ConnectError>>,
     /// True if its link has ended and its last output is still awaited.
     pub(super) awaiting_output: bool,
+    /// Rate limit for logged lines of its program.
+    pub(super) printed: RateLimit,
 }
 
 impl Child {
@@ -76,6 +81,7 @@ impl Child {
             written: 0,
             dropped: None,
             awaiting_output: false,
+            printed: RateLimit::default(),
         }
     }
 
@@ -96,6 +102,24 @@ impl Child {
             &self.order.name,
             [process.into(), self.up.into(), self.boot.attempts().into()],
         )
+    }
+
+    /// Logs a line that its program has printed. A host may print without end: lines beyond a limit
+    /// are counted.
+    pub(super) fn log_line(&mut self, shared: &NodeHandle, level: Level, line: &[u8]) {
+        if !self.printed.take(shared.now(), LOG_BURST, LOG_RATE) {
+            self.printed.dropped += 1;
+            return;
+        }
+        let name = &self.order.name;
+        match std::mem::take(&mut self.printed.dropped) {
+            0 => {}
+            dropped => shared.say(
+                level,
+                format!("{name}: {dropped} lines were too many and are dropped"),
+            ),
+        }
+        shared.say(level, format!("{name}: {}", String::from_utf8_lossy(line)));
     }
 
     /// Drops the passwords of its dialogue, which are not needed again.
