@@ -51,6 +51,13 @@ fn a_failed_connect_returns_everything_queued_with_the_reason() {
         [(late, Reason::ConnectFailed, ContextId::ROOT)],
         "it is remembered why"
     );
+    // A hop from the lost context, and what is sent behind it.
+    let late = [tree.order(2, 4), tree.call(0, 4), tree.order(4, 5)];
+    tree.settle();
+    let mut reasons = tree.reasons(0);
+    reasons.sort_by_key(|(flow, ..)| *flow);
+    let expected = late.map(|flow| (flow, Reason::ConnectFailed, ContextId::ROOT));
+    assert_eq!(reasons, expected);
 }
 
 #[test]

@@ -389,6 +389,11 @@ impl Node {
                     Some((why, text)) if reason == Reason::NoRoute => (why, text.to_owned()),
                     _ => (reason, format!("on the way to {}", header.dst)),
                 };
+                // A hop from a context that is gone: messages to the new context, which this node
+                // may have sent already, fail for the same reason.
+                if let Some(id) = self.connected_by(&header).filter(|_| from.is_none()) {
+                    self.router.lost.remember(&[id], reason, &text);
+                }
                 self.return_frame(from, &frame, reason, &text);
             }
             Verdict::Forward(link) => {
