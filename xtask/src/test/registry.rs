@@ -46,7 +46,6 @@ pub(super) fn build(built: &Path) -> Outcome {
         let mut unpack = Command::new("tar");
         unpack.arg("-xzf").arg(&package.file).arg("-C").arg(&crates);
         output_of(&mut unpack)?;
-        // By this sum cargo notices that a package of the same version is another.
         let sum = sha256(&fs::read(&package.file)?);
         let sums = json!({ "files": {}, "package": sum }).to_string();
         fs::write(
@@ -54,6 +53,7 @@ pub(super) fn build(built: &Path) -> Outcome {
             sums,
         )?;
     }
+    forget_others(built, &packages)?;
     let config = format!(
         "[source.crates-io]\nreplace-with = \"folder\"\n\n[source.folder]\ndirectory = {crates:?}\n"
     );
@@ -81,6 +81,49 @@ pub(super) fn build(built: &Path) -> Outcome {
         begun.elapsed().as_secs_f64()
     );
     first_steps(built)
+}
+
+/// Has cargo compile our crates again if the packages are others than those of the last run. Cargo
+/// takes a package of a registry for unchanged as long as its version is.
+fn forget_others(built: &Path, packages: &[package::Package]) -> Outcome {
+    let mut all = Vec::new();
+    for package in packages {
+        all.extend(fs::read(&package.file)?);
+    }
+    let (sum, known) = (sha256(&all), folder().join("packages.sum"));
+    if fs::read_to_string(&known).is_ok_and(|known| known == sum) {
+        return Ok(());
+    }
+    forget_in(built)?;
+    fs::write(known, sum)?;
+    Ok(())
+}
+
+/// Removes the fingerprints of our crates from the profiles in a target directory, and in the
+/// folders of its targets.
+fn forget_in(folder: &Path) -> Outcome {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let entry = entry?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if name == ".fingerprint" {
+            for print in fs::read_dir(path)? {
+                let print = print?;
+                if print.file_name().to_string_lossy().starts_with("offshoot") {
+                    fs::remove_dir_all(print.path())?;
+                }
+            }
+        } else if entry.file_type()?.is_dir()
+            && !["deps", "build", "incremental"]
+                .iter()
+                .any(|other| name == *other)
+        {
+            forget_in(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes the first steps of the guide: the commands that it shows, with its program put in place
