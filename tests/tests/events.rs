@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use offshoot::methods::{Attach, Method, Recipe};
 use offshoot::target::{Path, Target, TargetExt as _};
 use offshoot::{CallError, Context, Error, IntoSource as _, Reason, Secret, Select, stock};
-use offshoot_tests::process::signal;
+use offshoot_tests::process::{eventually, signal};
 use offshoot_tests::records::Records;
 use offshoot_tests::run::LIMIT;
 use offshoot_tests::tree::{ended, facts, router};
@@ -202,6 +202,7 @@ fn sending_without_blocking_waits_for_room() {
     // A receiver that is gone is an error, as for `send`.
     let (to, from) = router.channel::<u64>().expect("it is up");
     drop(from);
+    assert!(eventually(LIMIT, || to.is_closed()), "nobody told it");
     assert!(block_on(to.send_async(&1)).is_err());
 }
 
