@@ -3,6 +3,7 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use offshoot_bootstrap::Platform;
@@ -206,8 +207,12 @@ fn copy_folder(from: &Path, to: &Path, top: bool) -> std::io::Result<()> {
         if top && (name == "target" || name == ".git") {
             continue;
         }
-        if entry.file_type()?.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             copy_folder(&entry.path(), &to.join(name), false)?;
+        } else if kind.is_symlink() {
+            // To another file or folder of the workspace, by a relative path.
+            symlink(fs::read_link(entry.path())?, to.join(name))?;
         } else {
             fs::copy(entry.path(), to.join(name))?;
         }
