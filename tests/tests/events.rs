@@ -149,7 +149,8 @@ fn a_timer_lasts_as_long_as_asked_and_ends_early_with_its_router() {
         let begun = Instant::now();
         let timer = router.timer(wait).expect("it is up");
         block_on(timer).unwrap_or_else(|error| panic!("{error}"));
-        assert!(begun.elapsed() >= wait);
+        // A lower bound, which holds on every machine: a timer is never early.
+        assert!(begun.elapsed() >= wait, "it ended before {wait:?}");
     }
     // A dropped timer leaves nothing, and the end of the tree ends one that lasts.
     drop(router.timer(LIMIT).expect("it is up"));

@@ -1,5 +1,5 @@
-//! What a machine gets that has Rust and no copy of this repository: the command line, installed
-//! from the packages by a cargo that knows nothing else.
+//! The command line on a machine that has Rust and no copy of this repository: installed from the
+//! packages, by a cargo that knows no other registry.
 //!
 //! `cargo xtask test` has made the packages and installed it. The suite `agent_delivery` runs
 //! programs that were built from the same packages.

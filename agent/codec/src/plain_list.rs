@@ -14,7 +14,7 @@ use std::any::type_name;
 pub(crate) const NO_NUMBERS: &str =
     "a list whose elements are not the numbers that they are called";
 
-/// One element as it is encoded.
+/// A number of a list, in its encoded form.
 pub(crate) enum Number {
     Byte(u8),
     Integer(u64),

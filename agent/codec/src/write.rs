@@ -169,8 +169,8 @@ impl Writer<'_> {
     }
 }
 
-/// The same for the stock agent, whose few values are measured when they are complete: steps that
-/// cannot fail make its image smaller.
+/// The steps of the encoder in the stock agent. They cannot fail, which makes its image smaller:
+/// its few values are measured when they are complete.
 #[cfg(not(panic = "unwind"))]
 impl Writer<'_> {
     #[inline(always)]

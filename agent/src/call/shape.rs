@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 /// The shapes of the types of one function, read when they are first needed.
 pub type LazyShape = LazyLock<Shape>;
 
-/// What is known of the types of one function.
+/// The shapes of the types in one function's signature.
 pub trait Described: Sync {
     /// Returns a hash of all that is known.
     fn sum(&self) -> u32;

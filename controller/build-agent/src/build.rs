@@ -209,8 +209,8 @@ impl Builder {
         Ok(flags)
     }
 
-    /// What folders of this machine are called inside the binary, so that it is the same wherever
-    /// it is built.
+    /// Replacements for folders of this machine in the binary, so that it is the same wherever it
+    /// is built.
     fn names(&self) -> Vec<String> {
         let cargo_home = env::var_os("CARGO_HOME")
             .map(PathBuf::from)

@@ -21,8 +21,8 @@ pub struct Project {
     pub package: String,
     /// The target directory of its workspace.
     pub target: PathBuf,
-    /// What folders of this machine are called inside the binary, so that it is the same wherever
-    /// it is built. The toolchain and the home of cargo have names already.
+    /// Replacements for folders of this machine in the binary, so that it is the same wherever it
+    /// is built. The toolchain and the home of cargo have names already.
     pub names: Vec<(PathBuf, &'static str)>,
 }
 

@@ -1,4 +1,5 @@
-//! What a probe tries at each place of a type, from one pass to the next.
+//! The values and variants that a probe tries for each field of a type. A probe reads the type
+//! several times, and each pass tries others.
 
 use std::collections::BTreeMap;
 

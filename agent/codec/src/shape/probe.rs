@@ -62,7 +62,7 @@ impl serde::de::Error for Stop {
 
 type Result<T> = std::result::Result<T, Stop>;
 
-/// One pass.
+/// The deserializer of one pass over a type.
 pub(super) struct Probe<'p> {
     sum: &'p mut Sum,
     types: &'p mut BTreeSet<(&'static str, u32)>,

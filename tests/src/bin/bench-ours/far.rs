@@ -1,4 +1,4 @@
-//! One stream to a remote host, with offshoot and with plain ssh. Both are timed alike: from the
+//! A stream to a remote host, with offshoot and with plain ssh. Both are timed alike: from the
 //! first byte, with the program known to run, to the end.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
