@@ -195,8 +195,8 @@ fn an_image_given_to_the_builder_is_the_one_sent() {
         assert_eq!(context.call(own::place {}), Ok(context.name().to_owned()));
         let error = context.call(own::parse { text: "300".into() });
         assert_eq!(
-            error,
-            Err(CallError::Function(own::Odd::TooLarge { by: 45 }))
+            error.map_err(CallError::function),
+            Err(Some(own::Odd::TooLarge { by: 45 }))
         );
     }
 }

@@ -83,7 +83,19 @@ fn a_function_error_arrives_with_its_own_type() {
     let error = child
         .call(own::parse { text: "no".into() })
         .expect_err("it is no number");
-    assert_eq!(error, CallError::Function(own::Odd::NoNumber("no".into())));
+    let CallError::Function {
+        error,
+        context,
+        function,
+    } = error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error, own::Odd::NoNumber("no".into()));
+    assert_eq!(
+        (&*context, &*function),
+        ("local", "offshoot_test_agent::parse")
+    );
     let error = child
         .call(own::aliased::halve { number: 3 })
         .expect_err("it is odd");
@@ -150,12 +162,19 @@ fn a_call_error_can_be_returned_as_a_value() {
         "{lost:?}"
     );
     assert_eq!(
-        ask("seven")[0],
-        Err(CallError::Function(own::Odd::NoNumber("seven".into())))
+        ask("seven")[0].clone().map_err(CallError::function),
+        Err(Some(own::Odd::NoNumber("seven".into())))
     );
     // Call errors convert to boxed errors, also those with a text as error type.
-    let boxed: Box<dyn std::error::Error> = CallError::Function("no space".to_owned()).into();
-    assert_eq!(boxed.to_string(), "no space");
+    let full = CallError::Function {
+        error: "no space".to_owned(),
+        context: "ssh.web1".into(),
+        function: "backup::start".into(),
+    };
+    let sentence = "ssh.web1: backup::start: no space";
+    assert_eq!(Error::from(full.clone()).to_string(), sentence);
+    let boxed: Box<dyn std::error::Error> = full.into();
+    assert_eq!(boxed.to_string(), sentence);
 }
 
 #[test]

@@ -380,6 +380,10 @@ fn errors_become_io_errors_with_their_kind_and_sentence() {
     }
     .into();
     assert_eq!(io::Error::from(late).kind(), io::ErrorKind::TimedOut);
-    let own = io::Error::from(CallError::Function("no paper"));
+    let own = io::Error::from(CallError::Function {
+        error: "no paper",
+        context: "web1".into(),
+        function: "print".into(),
+    });
     assert_eq!(own.to_string(), "no paper");
 }

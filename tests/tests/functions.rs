@@ -380,7 +380,7 @@ fn an_error_is_flattened_with_its_sources() {
     let tree = Tree::new();
     let child = tree.child();
     let texts = |error: CallError<offshoot::ErrorText>| match error {
-        CallError::Function(error) => attributes::texts(&error),
+        CallError::Function { error, .. } => attributes::texts(&error),
         CallError::Failed(error) => panic!("{error}"),
     };
     assert_eq!(value(child.call(attributes::flat { fails: false })), 7);
@@ -428,7 +428,7 @@ fn an_async_function_awaits_calls_to_other_contexts() {
     assert_eq!(value(reply.wait()), numbers.iter().sum::<u64>() * 2 + 1);
     // It may not call its sibling, and the error is returned through it.
     let outcome = child.call(attributes::relay { other, numbers });
-    let Err(CallError::Function(error)) = outcome else {
+    let Err(CallError::Function { error, .. }) = outcome else {
         panic!("{outcome:?}")
     };
     assert!(error.to_string().contains("may not talk"), "{error}");
@@ -442,8 +442,8 @@ fn an_error_without_display_arrives_with_its_own_type() {
     let first = chain.start(own::parse { text: "x".into() });
     let second = chain.start(own::nothing {});
     assert_eq!(
-        first.wait(),
-        Err(CallError::Function(own::Odd::NoNumber("x".into())))
+        first.wait().map_err(CallError::function),
+        Err(Some(own::Odd::NoNumber("x".into())))
     );
     let error = failure(second.wait());
     let Error::Chain {
@@ -695,7 +695,10 @@ fn a_context_can_be_passed_and_returned_and_used_by_the_receiver() {
         ("local.local", "local.local")
     );
     assert_ne!(born, grandchild);
-    let Err(CallError::Function(own_context)) = child.call(attributes::fail_with_context {}) else {
+    let Err(CallError::Function {
+        error: own_context, ..
+    }) = child.call(attributes::fail_with_context {})
+    else {
         panic!("it fails with its context")
     };
     assert_eq!((own_context == child, own_context.name()), (true, "local"));

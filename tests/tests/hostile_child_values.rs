@@ -92,7 +92,7 @@ fn refused<T, E: std::fmt::Debug>(
 ) {
     match outcome {
         Err(CallError::Failed(error)) => refused_by(attack, other, &error),
-        Err(CallError::Function(error)) => panic!("it has run: {error:?}"),
+        Err(CallError::Function { error, .. }) => panic!("it has run: {error:?}"),
         Ok(_) => panic!("it names {other:?}"),
     }
 }
@@ -598,7 +598,7 @@ fn a_joined_process_is_unreachable_for_contexts_it_has_not_called() {
                 service,
                 say: take.clone(),
             });
-            let Err(CallError::Function(why)) = asked else {
+            let Err(CallError::Function { error: why, .. }) = asked else {
                 panic!("{service}: it is heard: {asked:?}")
             };
             assert_eq!(why, Reason::Isolated.to_string(), "{service}");

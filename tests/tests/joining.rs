@@ -149,7 +149,7 @@ fn children_of_a_joined_process_do_not_inherit_its_authority() {
     assert_eq!(words[2], format!("{context}.local"));
     for other in [host.id(), ContextId::ROOT] {
         match child.call(own::command_other { other }) {
-            Err(CallError::Function(why)) => {
+            Err(CallError::Function { error: why, .. }) => {
                 assert!(
                     why.contains("may not talk") || why.contains("refused"),
                     "{why}"

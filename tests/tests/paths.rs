@@ -13,7 +13,7 @@ use offshoot_tests::{Leaks, run::LIMIT};
 fn greeting(from: &Context, to: &Context) -> Result<String, String> {
     match from.call(own::greet_other { other: to.id() }) {
         Ok(name) => Ok(name),
-        Err(CallError::Function(why)) => Err(why),
+        Err(CallError::Function { error: why, .. }) => Err(why),
         Err(CallError::Failed(error)) => panic!("{from} does not answer: {error}"),
     }
 }
@@ -61,7 +61,9 @@ fn an_open_path_gives_no_authority() {
     let tree = Tree::new();
     let (one, other) = (tree.child(), tree.child());
     tree.router.open_path(&one, &other);
-    let Err(CallError::Function(why)) = one.call(own::command_other { other: other.id() }) else {
+    let Err(CallError::Function { error: why, .. }) =
+        one.call(own::command_other { other: other.id() })
+    else {
         panic!("it obeys a stranger");
     };
     assert!(why.contains("refused by policy"), "{why}");
@@ -73,7 +75,9 @@ fn only_a_function_for_anyone_answers_a_descendant() {
     let tree = Tree::new();
     let (child, root) = (tree.child(), &tree.router);
     assert_eq!(greeting(&child, root).as_deref(), Ok("controller"));
-    let Err(CallError::Function(why)) = child.call(own::command_other { other: root.id() }) else {
+    let Err(CallError::Function { error: why, .. }) =
+        child.call(own::command_other { other: root.id() })
+    else {
         panic!("the root obeys a child");
     };
     assert!(why.contains("refused by policy"), "{why}");
@@ -97,7 +101,7 @@ fn a_wait_ends(over: impl FnOnce(&Tree, &Context, &Context)) -> String {
     );
     over(&tree, &one, &other);
     match reply.wait_timeout(LIMIT) {
-        Err(CallError::Function(why)) => why,
+        Err(CallError::Function { error: why, .. }) => why,
         outcome => panic!("the wait did not end: {outcome:?}"),
     }
 }

@@ -183,7 +183,7 @@ fn a_handler_answers_only_callers_admitted_by_its_policy() {
                 assert_eq!(answer, ("local.local".into(), from.id(), 3));
                 true
             }
-            Err(CallError::Function(error)) => {
+            Err(CallError::Function { error, .. }) => {
                 refused::<()>(Err(error));
                 false
             }
@@ -372,7 +372,7 @@ fn a_request_from_a_descendant_has_a_size_limit() {
         })
     };
     assert_eq!(value(ask((1 << 20) - 100)).2, (1 << 20) - 100);
-    let Err(CallError::Function(error)) = ask((1 << 20) + 100) else {
+    let Err(CallError::Function { error, .. }) = ask((1 << 20) + 100) else {
         panic!("it was taken")
     };
     assert!(

@@ -41,7 +41,7 @@ fn failure<T: std::fmt::Debug, E: std::fmt::Debug>(outcome: Result<T, CallError<
 #[track_caller]
 fn late<T: std::fmt::Debug>(outcome: Result<T, CallError<Error>>) -> String {
     match outcome {
-        Err(CallError::Failed(error) | CallError::Function(error)) => match error {
+        Err(CallError::Failed(error) | CallError::Function { error, .. }) => match error {
             Error::TimedOut { context, .. } => context,
             error => panic!("{error}"),
         },

@@ -78,8 +78,8 @@ pub fn one_line(text: &str) -> String {
 ///
 /// # Errors
 /// Returns an error if there is no text to read.
-pub fn read<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    String::deserialize(from).map(|text| one_line(&text))
+pub fn read<'de, T: From<String>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from).map(|text| one_line(&text).into())
 }
 
 /// Reads several such texts.

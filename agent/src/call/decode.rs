@@ -101,7 +101,14 @@ pub(crate) fn read_reply<F: Remote>(
                     split_error(bytes).ok_or_else(|| CodecError("a cut error".into()))?;
                 F::decode_error(error)
             });
-            Err(error.map_or_else(CallError::Failed, CallError::Function))
+            Err(match error {
+                Ok(error) => CallError::Function {
+                    error,
+                    context: context.name().into(),
+                    function: F::NAME.into(),
+                },
+                Err(error) => CallError::Failed(error),
+            })
         }
         Some((&tag, _)) if tag == Outcome::Value as u8 => {
             let value = transfer::decode_incoming(context, from, &Arc::new(reply), 1);

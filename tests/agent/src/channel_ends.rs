@@ -13,7 +13,7 @@ use crate::attributes::{await_file, note};
 fn flat<E: std::fmt::Display>(error: CallError<E>) -> Error {
     match error {
         CallError::Failed(error) => error,
-        CallError::Function(error) => Error::Function(error.to_string()),
+        CallError::Function { error, .. } => Error::Function(error.to_string()),
     }
 }
 

@@ -176,7 +176,10 @@ pub fn introduce(cx: &Context) -> Result<String, Error> {
     let (one, other) = (router.local().connect()?, router.local().connect()?);
     router.open_path(&one, &other);
     let greeting = match one.call(greet_other { other: other.id() }) {
-        Ok(greeting) | Err(CallError::Function(greeting)) => Ok(greeting),
+        Ok(greeting)
+        | Err(CallError::Function {
+            error: greeting, ..
+        }) => Ok(greeting),
         Err(CallError::Failed(error)) => Err(error),
     };
     one.shutdown()?;

@@ -10,14 +10,14 @@ use crate::attributes::{await_file, note};
 
 fn own(error: CallError<Error>) -> Error {
     match error {
-        CallError::Failed(error) | CallError::Function(error) => error,
+        CallError::Failed(error) | CallError::Function { error, .. } => error,
     }
 }
 
 fn flat<E: std::fmt::Display>(error: CallError<E>) -> Error {
     match error {
         CallError::Failed(error) => error,
-        CallError::Function(error) => Error::Function(error.to_string()),
+        CallError::Function { error, .. } => Error::Function(error.to_string()),
     }
 }
 

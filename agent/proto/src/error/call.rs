@@ -1,6 +1,8 @@
 //! Errors of calls.
 
 use crate::error::Error;
+use crate::text;
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use core::convert::Infallible;
 use core::fmt;
@@ -11,8 +13,17 @@ use serde::Serialize;
 /// failed. Can be sent, for instance as a part of a result.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum CallError<E = Infallible> {
-    /// The error that the function returned.
-    Function(E),
+    /// The function has returned an error of its own.
+    Function {
+        /// The error.
+        error: E,
+        /// Context in which the function ran.
+        #[serde(deserialize_with = "text::read")]
+        context: Box<str>,
+        /// Full name of the function.
+        #[serde(deserialize_with = "text::read")]
+        function: Box<str>,
+    },
     /// The function did not run, or its result did not arrive.
     Failed(Error),
 }
@@ -21,7 +32,7 @@ impl<E> CallError<E> {
     /// Returns the function's own error, if it returned one.
     pub fn function(self) -> Option<E> {
         match self {
-            Self::Function(error) => Some(error),
+            Self::Function { error, .. } => Some(error),
             Self::Failed(_) => None,
         }
     }
@@ -30,7 +41,11 @@ impl<E> CallError<E> {
 impl<E: fmt::Display> fmt::Display for CallError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Function(error) => error.fmt(f),
+            Self::Function {
+                error,
+                context,
+                function,
+            } => write!(f, "{context}: {function}: {error}"),
             Self::Failed(error) => error.fmt(f),
         }
     }
@@ -49,8 +64,8 @@ impl<E> From<Error> for CallError<E> {
 impl<E: fmt::Display> From<CallError<E>> for Error {
     fn from(error: CallError<E>) -> Self {
         match error {
-            CallError::Function(error) => Self::Function(error.to_string()),
             CallError::Failed(error) => error,
+            own => Self::Function(own.to_string()),
         }
     }
 }

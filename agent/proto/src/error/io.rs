@@ -46,7 +46,7 @@ where
     fn from(error: CallError<E>) -> Self {
         match error {
             CallError::Failed(error) => error.into(),
-            CallError::Function(own) => match own.into().downcast::<Self>() {
+            CallError::Function { error, .. } => match error.into().downcast::<Self>() {
                 Ok(own) => *own,
                 Err(own) => Self::other(own),
             },
