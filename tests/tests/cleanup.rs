@@ -299,11 +299,10 @@ fn sleep_ends_with_cancellation_deadline_and_router() {
         dir: scratch.path().into(),
         ms: long,
     });
-    assert_eq!(
-        late.map_err(|error| error.to_string()),
-        Err("local: no answer within 200 ms".into())
-    );
-    assert_eq!(told(&scratch), "local: no answer within 200 ms");
+    // The function gets the rest of the time, and either side may notice first that it is over.
+    for text in [late.expect_err("it is late").to_string(), told(&scratch)] {
+        assert!(text.starts_with("local: no answer within "), "{text}");
+    }
 
     // In this process, with a deadline and without one; no state is left.
     let held = tree.router.held();

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use offshoot::{ConnectErrorKind as Kind, Connecting, Context, Error, stock};
+use nix::sys::signal::Signal;
+use offshoot::{ConnectErrorKind as Kind, Connecting, Context, Error, Reason, stock};
+use offshoot_tests::process::signal;
 use offshoot_tests::tree::{facts, hop, refused, router};
 use offshoot_tests::users::{NOPASS, PASSWORD, PLAIN, PW, client_key};
 use offshoot_tests::{Leaks, Sshd};
@@ -127,7 +129,6 @@ fn a_failed_hop_is_named_in_the_errors_of_everything_behind_it() {
     let last = opened(behind.context().local().start());
     let reply = last.context().start(stock::facts {});
     let program = opened(last.context().command("true").spawn());
-    let why = "ssh.web1.sudo.ghost (sudo:ghost): the user to become does not exist there";
     let texts = [
         reply.wait().expect_err("its hop has failed").to_string(),
         program.wait().expect_err("its hop has failed").to_string(),
@@ -140,10 +141,36 @@ fn a_failed_hop_is_named_in_the_errors_of_everything_behind_it() {
             .to_string(),
     ];
     for text in &texts {
-        assert!(text.contains(why), "{text}");
+        for part in [
+            "ssh.web1.sudo.ghost",
+            "the user to become does not exist there",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
     }
     assert_eq!(refused(failing.wait()).kind, Kind::NoSuchUser);
     assert_eq!(facts(&opened(first.wait())).user, "nopass");
+}
+
+#[test]
+fn a_lost_hop_is_named_in_the_errors_of_everything_behind_it() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let first = opened(router.local().connect());
+    let second = opened(first.local().name("broken").connect());
+    let last = opened(second.local().connect());
+    let gone = last.disconnected().expect("it is below");
+    signal(facts(&second).process, Signal::SIGKILL);
+    assert_eq!(gone.wait().reason, Reason::Lost);
+    let text = |context: &Context| {
+        let error = context.call(stock::ping {}).expect_err("it is lost");
+        error.to_string()
+    };
+    let begin = "local.broken.local: connection lost: local.broken: its link has ended";
+    assert!(text(&last).starts_with(begin), "{}", text(&last));
+    // Not twice for the context itself.
+    let begin = "local.broken: connection lost: its link has ended";
+    assert!(text(&second).starts_with(begin), "{}", text(&second));
 }
 
 #[test]

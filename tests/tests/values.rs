@@ -106,7 +106,7 @@ fn paths_of_any_bytes_arrive_and_the_error_of_a_path_buf_names_the_solution() {
     ];
     for error in errors {
         assert!(
-            error.starts_with("local: a value could not be sent: "),
+            error.starts_with("local: the ") && error.contains(" could not be sent: "),
             "{error}"
         );
         assert!(

@@ -296,8 +296,8 @@ fn write_numbers<I: Iterator<Item: Serialize>>(writer: &mut Writer<'_>, list: I)
 
 fn left_out(of: &str, field: &str) -> Wrong {
     Wrong::told(format!(
-        "{of}.{field}{LEFT_OUT}, and who reads a message knows a field by its place: leave out that attribute, or send another \
-         type"
+        "{of}.{field}{LEFT_OUT}, but fields are read by their position, so none can be left out: remove the attribute, or send \
+         another type"
     ))
 }
 

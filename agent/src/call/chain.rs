@@ -4,7 +4,8 @@
 //! A chain is one flow. `chain_service.rs` has its other end.
 
 use crate::call::chain_replies::{ChainFlow, Replies};
-use crate::call::function::{Remote, check_types};
+use crate::call::function::Remote;
+use crate::call::outgoing::encode_call;
 use crate::call::reply::Reply;
 use crate::call::reply::Route;
 use crate::context::{Context, transfer};
@@ -117,9 +118,7 @@ impl Chain {
         };
         // The length is filled in below.
         let head = record(CALL, &head.encode());
-        let leaving = check_types::<F>()
-            .and_then(|()| transfer::encode_outgoing(head, function, (self.context.id(), true)))
-            .map_err(|error| offshoot_proto::error::unsent(self.context.name(), error))?;
+        let leaving = encode_call(&self.context, head, function, true)?;
         // The codec's limit includes the head of the record, so it is stricter than the limit of
         // the content.
         let mut bytes = leaving.message.into_bytes();

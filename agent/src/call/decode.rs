@@ -5,6 +5,7 @@ use offshoot_codec as codec;
 use offshoot_codec::CodecError;
 use offshoot_proto::CallError;
 use offshoot_proto::Error;
+use offshoot_proto::Reason;
 use offshoot_proto::error::codec_error;
 use offshoot_proto::error::unsent;
 use offshoot_proto::message::outcome::Outcome;
@@ -54,9 +55,10 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
         Ok(call) => call,
         Err(error) => return failed(&error),
     };
+    let of_result = |error| of_what(unsent(cx.name(), error), "the result of ", F::NAME);
     match call.run(cx) {
         Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
-            .unwrap_or_else(|error| failed(&unsent(cx.name(), error))),
+            .unwrap_or_else(|error| failed(&of_result(error))),
         Err(error) => match F::encode_error(&error) {
             Ok((text, error)) => {
                 let text = shortened(&text, TEXT_LIMIT);
@@ -69,12 +71,12 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
                 ]
                 .concat()
             }
-            Err(error) => failed(&unsent(cx.name(), error)),
+            Err(error) => failed(&of_result(error)),
         },
     }
 }
 
-/// Adds the value and the function to the text of a decoding error.
+/// Adds the value and the function to the text of an error of the codec.
 pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
     match error {
         Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
@@ -83,6 +85,15 @@ pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
                 detail: [what, function, " ", rest].concat(),
             },
             None => Error::Codec { context, detail },
+        },
+        Error::Undelivered {
+            context,
+            reason: Reason::TooLarge,
+            detail,
+        } => Error::Undelivered {
+            context,
+            reason: Reason::TooLarge,
+            detail: [what, function, ": ", &detail].concat(),
         },
         other => other,
     }

@@ -1,13 +1,27 @@
 //! Outgoing calls: blocking, started, or cast.
 
+use crate::call::decode::of_what;
 use crate::call::function::{Remote, check_types};
 use crate::call::reply::{Reply, Route};
 use crate::context::{Context, transfer};
 use crate::runtime::slot::ReplySlot;
+use offshoot_proto::error::unsent;
 use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::node::Opening;
 use offshoot_proto::{CallError, FlowKey, Handle, Result};
 use std::sync::Arc;
+
+/// Encodes the arguments of a call to `context` behind `head`.
+pub(crate) fn encode_call<F: Remote>(
+    context: &Context,
+    head: Vec<u8>,
+    function: &F,
+    answered: bool,
+) -> Result<transfer::Outgoing> {
+    check_types::<F>().map_err(|error| unsent(context.name(), error))?;
+    transfer::encode_outgoing(head, function, (context.id(), answered))
+        .map_err(|error| of_what(unsent(context.name(), error), "the arguments of ", F::NAME))
+}
 
 impl Context {
     /// Runs a function in the context and waits for its value.
@@ -46,15 +60,7 @@ impl Context {
             cast,
             left_ms,
         };
-        let leaving = check_types::<F>()
-            .and_then(|()| {
-                transfer::encode_outgoing(
-                    head.encode(),
-                    function,
-                    (self.id(), !cast && !F::NO_REPLY),
-                )
-            })
-            .map_err(|error| offshoot_proto::error::unsent(self.name(), error))?;
+        let leaving = encode_call(self, head.encode(), function, !cast && !F::NO_REPLY)?;
         let opening = Opening {
             secret: leaving.secret,
             ..Opening::default()

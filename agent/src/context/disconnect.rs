@@ -93,7 +93,7 @@ impl Watch {
                 by: core.node.id(),
                 text: text.into(),
             };
-            return Some(letter.into_error(&core.name_of(self.id), &core.name_of(core.node.id())));
+            return Some(letter.into_error(&core.name_of(self.id), ""));
         }
         let slot = ReplySlot::new(None);
         let flow = core.node.watch(self.id);

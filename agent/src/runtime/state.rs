@@ -443,7 +443,10 @@ impl NodeState {
 
     /// Returns the error for the waiters of a flow that has ended with this dead letter.
     pub(crate) fn error_of(&self, flow: FlowKey, letter: DeadLetter) -> Error {
-        let by = self.name_of(letter.by);
+        let by = match letter.by == self.node.id() {
+            true => "".into(),
+            false => self.name_of(letter.by),
+        };
         letter.into_error(&self.name_of(flow.peer), &by)
     }
 }

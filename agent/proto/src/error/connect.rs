@@ -84,7 +84,11 @@ impl ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.context, self.hop, self.detail)?;
+        f.write_str(&self.context)?;
+        if !self.hop.is_empty() {
+            write!(f, " ({})", self.hop)?;
+        }
+        write!(f, ": {}", self.detail)?;
         if !self.hint.is_empty() {
             write!(f, "; {}", self.hint)?;
         }

@@ -22,21 +22,17 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Returns an error about `context`; `by` is the name of the context that has returned the
-    /// message.
+    /// Returns an error about `context`. `by` is the name of the context that has returned the
+    /// message, and empty if this node has returned it.
     pub fn into_error(self, context: &str, by: &str) -> Error {
-        let by = if self.by == ContextId::ROOT {
-            "the controller"
-        } else {
-            by
-        };
         // A dead letter of this node may quote a program that has taken a hop.
-        let text = text::one_line(&self.text);
-        let detail = if text.is_empty() {
-            format!("reported by {by}")
-        } else {
-            format!("{text} (reported by {by})")
-        };
+        let mut detail = text::one_line(&self.text);
+        if !by.is_empty() && by != context {
+            detail = match detail.is_empty() {
+                true => format!("reported by {by}"),
+                false => format!("{detail} (reported by {by})"),
+            };
+        }
         Error::Undelivered {
             context: context.into(),
             reason: self.reason,

@@ -35,7 +35,8 @@ pub enum Error {
         context: String,
         /// Rule or event that returned the message.
         reason: Reason,
-        /// Details, and the context that has returned the message.
+        /// Details, and the context that has returned the message. Begins with the name of the
+        /// context whose hop has failed or whose link has ended, which may be one before this.
         #[serde(deserialize_with = "text::read")]
         detail: String,
     },
@@ -188,7 +189,14 @@ impl fmt::Display for Error {
                 context,
                 reason,
                 detail,
-            } => write!(f, "{context}: {reason}: {detail}"),
+            } => {
+                let rest = detail.strip_prefix(context.as_str());
+                let detail = rest
+                    .and_then(|rest| rest.strip_prefix(": "))
+                    .unwrap_or(detail);
+                let colon = if detail.is_empty() { "" } else { ": " };
+                write!(f, "{context}: {reason}{colon}{detail}")
+            }
             Self::NoSuchFunction { context, function } => {
                 write!(
                     f,
@@ -396,27 +404,35 @@ mod tests {
     #[test]
     fn a_dead_letter_names_the_node_that_sent_it() {
         for (by, text, expected) in [
-            (4, "", "ssh.web1: deadline exceeded: reported by ssh.web1"),
+            ("", "", "ssh.web1: deadline exceeded"),
+            ("", "too late", "ssh.web1: deadline exceeded: too late"),
             (
-                4,
+                "ssh",
                 "too late",
-                "ssh.web1: deadline exceeded: too late (reported by ssh.web1)",
+                "ssh.web1: deadline exceeded: too late (reported by ssh)",
             ),
             (
-                0,
                 "",
-                "ssh.web1: deadline exceeded: reported by the controller",
+                "ssh.web1: too late",
+                "ssh.web1: deadline exceeded: too late",
+            ),
+            (
+                "",
+                "ssh: too late",
+                "ssh.web1: deadline exceeded: ssh: too late",
+            ),
+            (
+                "ssh.web1",
+                "too late",
+                "ssh.web1: deadline exceeded: too late",
             ),
         ] {
             let letter = DeadLetter {
                 reason: Reason::Late,
-                by: ContextId(by),
+                by: ContextId(4),
                 text: text.into(),
             };
-            assert_eq!(
-                letter.into_error("ssh.web1", "ssh.web1").to_string(),
-                expected
-            );
+            assert_eq!(letter.into_error("ssh.web1", by).to_string(), expected);
         }
     }
 

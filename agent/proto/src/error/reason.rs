@@ -51,7 +51,7 @@ impl fmt::Display for Reason {
             Self::Lost => "connection lost",
             Self::ConnectFailed => "not connected",
             Self::QueueFull => "queue full",
-            Self::Cancelled => "cancelled by the peer",
+            Self::Cancelled => "cancelled",
             Self::Silent => "silent",
             Self::Violation => "protocol violation",
             Self::TooLarge => "message too large",

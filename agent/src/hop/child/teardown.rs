@@ -41,9 +41,10 @@ impl Children {
         let Some(child) = self.by_link.get_mut(&link) else {
             return;
         };
-        error.context = child.order.name.clone();
-        error.hop = child.order.recipe.hop.clone();
+        // The errors of calls to this context and to those behind it name the context before this.
+        (error.context, error.hop) = (child.order.name.clone(), String::new());
         let text = error.to_string();
+        error.hop = child.order.recipe.hop.clone();
         if let Some(flow) = child.reply.take() {
             answer(core, flow, failed(&error.into()));
         }
@@ -67,6 +68,11 @@ impl Children {
             (error.context, error.hop) = (child.order.name.clone(), child.order.recipe.hop.clone());
             answer(core, flow, failed(&error.into()));
         }
+        // The contexts behind it are lost with it, and their errors have to name this hop.
+        let why = match self.by_link.get(&link) {
+            Some(child) => &[child.order.name.as_str(), ": ", why].concat(),
+            None => why,
+        };
         match self
             .by_link
             .get(&link)
