@@ -595,8 +595,8 @@ fn local_executes_directly_unless_a_shell_is_given() {
     );
     let recipe = shell.recipe("");
     assert_eq!(
-        (recipe.attach, recipe.argv.last().map(String::as_str)),
-        (Attach::Script, Some("-c"))
+        (recipe.attach, recipe.argv.len(), recipe.shell.join(" ")),
+        (Attach::Words, 0, "env -i /bin/dash -c".into())
     );
     assert_eq!(
         with!(shell, login: true,

@@ -17,6 +17,9 @@ use crate::{
 /// Maximum length in bytes of [`Stage0::command`]: within the limits of dropbear and tinyssh, with
 /// room for prefixes.
 pub const MAX_COMMAND: usize = 4096;
+/// Maximum length in bytes of a prelude in a line for a login shell: [`MAX_COMMAND`] and it are
+/// within the limit of dropbear, which is 9000 bytes.
+pub const MAX_PRELUDE: usize = 4800;
 /// Maximum length of a title in bytes.
 pub const MAX_TITLE: usize = 80;
 
@@ -26,9 +29,13 @@ const PLACES: &str = r#""${TMPDIR:-/dev/shm}" /dev/shm /tmp /run /var/tmp "$HOME
 /// Those among them in which only root can rename files, so that files can be addressed by name.
 const SYSTEM: &str = "/dev|/dev/shm|/run|/tmp|/var/tmp";
 
+/// The shell variables of stage 0 itself.
+pub const VARIABLES: [&str; 9] = ["b", "d", "f", "l", "m", "p", "t", "u", "w"];
+
 /// The shell text that starts one agent on a machine with a POSIX shell.
 #[derive(Clone, Debug)]
 pub struct Stage0 {
+    prelude: String,
     platform: Platform,
     loader: String,
     param: Param,
@@ -39,11 +46,20 @@ impl Stage0 {
     /// Creates the text that starts the agent in `image`. `ps` shows `title`; see [`clean_title`].
     pub fn new(image: &Image, nonce: &Nonce, mode: Mode, title: &str) -> Self {
         Self {
+            prelude: String::new(),
             platform: image.platform(),
             loader: escape(image.loader()),
             param: param(image, nonce, mode),
             title: clean_title(title),
         }
+    }
+
+    /// Adds shell text that runs first, each command of it with a semicolon behind it. It must not
+    /// contain a single quote, newline, `!` or double backslash.
+    #[must_use]
+    pub fn with_prelude(mut self, prelude: &str) -> Self {
+        self.prelude.push_str(prelude);
+        self
     }
 
     /// Returns the argument for `sh -c`. It contains no single quote, newline, `!` or double
@@ -52,6 +68,7 @@ impl Stage0 {
         let [machine, other_name] = self.platform.machines();
         let memfd = self.platform.memfd_create();
         let Self {
+            prelude,
             loader,
             param,
             title,
@@ -68,7 +85,7 @@ impl Stage0 {
             // is written to /dev/null, which may be missing and would be created. On another
             // platform, says which one on both streams, because some transports merge or drop one.
             format!(
-                r#"set +aefuC;m=$(uname -m 2>&-);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
+                r#"set +aefuC;{prelude}m=$(uname -m 2>&-);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
             ),
             // Signals that would end the shell and leave files behind are ignored until the loader
             // restores them. `rm` is tried before anything is created that it must remove, with as
@@ -115,9 +132,11 @@ impl Stage0 {
         text + "'`\""
     }
 
-    /// Returns the command for a login shell, for example over ssh: at most [`MAX_COMMAND`] bytes.
-    pub fn command(&self) -> String {
-        format!("exec sh -c '{}'", self.script())
+    /// Returns the command for a login shell, for example over ssh. `shell` is the POSIX shell that
+    /// runs the script, as in `sh -c`; with that and no prelude it has at most [`MAX_COMMAND`]
+    /// bytes.
+    pub fn command(&self, shell: &str) -> String {
+        format!("exec {shell} '{}'", self.script())
     }
 
     /// Returns the parameter, 35 characters.
@@ -140,13 +159,16 @@ pub fn clean_title(title: &str) -> String {
 /// Escapes `bytes` for `printf` inside double quotes: printable characters as they are, others as
 /// the shortest octal escapes. The text is also a string literal of perl and python3; `@` is
 /// escaped for perl.
-fn escape(bytes: &[u8]) -> String {
+pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::new();
     // True if a following octal digit would extend the last escape. Shells disagree on `\0` with
     // three more digits, so the digit is escaped as well instead of padding with zeros.
     let mut open = false;
     for &byte in bytes {
-        let plain = matches!(byte, b' '..=b'~') && !br#"%'"\!$`@"#.contains(&byte);
+        // printf would read a hyphen at the beginning as an option.
+        let plain = matches!(byte, b' '..=b'~')
+            && !br#"%'"\!$`@"#.contains(&byte)
+            && !(byte == b'-' && text.is_empty());
         if plain && !(open && matches!(byte, b'0'..=b'7')) {
             text.push(byte as char);
             open = false;

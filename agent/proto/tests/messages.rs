@@ -69,6 +69,8 @@ fn both_readers_agree_on_messages_of_the_tree() {
     let argv = vec!["ssh".into(), "web1".into()];
     let mut recipe = Recipe::new("ssh:web1", argv, Attach::Line);
     recipe.at_once = u32::MAX;
+    recipe.shell.push("-x".into());
+    recipe.prelude = "umask 7;".into();
     recipe.terminal = true;
     recipe.rules = rules;
     recipe.timeout_ms = u64::MAX;

@@ -1,6 +1,7 @@
 //! A hop as a program describes it: the method's settings, its time limit, the heartbeat of its
 //! link.
 pub(crate) mod child;
+mod common;
 pub(crate) mod connecting;
 pub(crate) mod ids;
 pub mod method;
@@ -8,12 +9,16 @@ pub(crate) mod reuse;
 mod setters;
 
 use crate::context::Context;
+use crate::hop::common::Common;
 use crate::hop::connecting::Connecting;
+use crate::hop::method::spec::{BadOption, number};
 use crate::hop::method::traits::Method;
 use crate::hop::reuse::reuse;
 use offshoot_codec::Secret;
 use offshoot_proto::Result;
 use offshoot_sys as sys;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 impl Context {
@@ -32,6 +37,7 @@ pub struct Hop<M> {
     name: Option<String>,
     title: Option<String>,
     key: Option<String>,
+    common: Common,
 }
 
 impl<M: Method> Hop<M> {
@@ -44,6 +50,7 @@ impl<M: Method> Hop<M> {
             name: None,
             title: None,
             key: None,
+            common: Common::default(),
         }
     }
 
@@ -65,7 +72,7 @@ impl<M: Method> Hop<M> {
     /// queued, and fail with the reason if the hop fails.
     ///
     /// # Errors
-    /// Returns an error if the request cannot be sent.
+    /// Returns an error if the request cannot be sent, or if a setting is invalid.
     pub fn start(self) -> Result<Connecting> {
         let Self {
             parent,
@@ -74,12 +81,19 @@ impl<M: Method> Hop<M> {
             name,
             title,
             key,
+            common,
         } = self;
         let open = || {
             let nonce: [u8; 8] = sys::random();
             let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
             let name = name.unwrap_or_else(|| method.name());
-            parent.open_recipe(method.recipe(&nonce), &name, title, heartbeat)
+            let mut recipe = method.recipe(&nonce);
+            common.apply(&mut recipe, &nonce).map_err(|mut error| {
+                error.context = parent.name_below(&name);
+                error.hop.clone_from(&recipe.hop);
+                *error
+            })?;
+            parent.open_recipe(recipe, &name, title, heartbeat)
         };
         match key {
             Some(key) => reuse(&parent, &key, open),
@@ -132,6 +146,78 @@ impl<M: Method> Hop<M> {
     pub fn heartbeat(mut self, seconds: u32) -> Self {
         self.heartbeat = seconds;
         self
+    }
+
+    /// Adds a variable to the agent's environment, which its programs inherit. The value may have
+    /// any bytes but NUL.
+    ///
+    /// Variables go there in the command that starts the agent, so users of that host can see them
+    /// for a moment (`ps`). Secrets belong in the environment of a program
+    /// ([`Command::env`](crate::Command::env)) or in the argument of a function.
+    ///
+    /// A hop with variables, a directory, a umask or a shell starts its agent through a shell, also
+    /// a local one.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        let bytes = |text: &OsStr| text.as_bytes().to_vec();
+        let pair = (bytes(name.as_ref()), bytes(value.as_ref()));
+        self.common.env.push(pair);
+        self
+    }
+
+    /// Sets the working directory of the agent, which its programs inherit. A relative one begins
+    /// where the hop arrives, as in the home directory behind ssh.
+    #[must_use]
+    pub fn current_dir(mut self, directory: impl AsRef<OsStr>) -> Self {
+        self.common.directory = Some(directory.as_ref().as_bytes().to_vec());
+        self
+    }
+
+    /// Sets the umask of the agent, which its programs inherit, for instance `0o027`.
+    #[must_use]
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.common.umask = Some(mask);
+        self
+    }
+
+    /// Sets the POSIX shell that runs the bootstrap; `sh` unless set.
+    #[must_use]
+    pub fn shell(mut self, shell: impl Into<String>) -> Self {
+        self.common.shell = Some(shell.into());
+        self
+    }
+
+    /// Runs the start-up files of a login: by `sh -l`, or in the method's own way, as `sudo -i`.
+    #[must_use]
+    pub fn login(mut self, login: bool) -> Self {
+        if !self.method.set_login(login) {
+            self.common.login = login;
+        }
+        self
+    }
+
+    /// Sets one of the settings that the command line has for every method, by its key: see
+    /// [`COMMON`](method::spec::COMMON).
+    ///
+    /// # Errors
+    /// Returns an error if there is no such key, or if its value cannot be read.
+    pub fn set(self, key: &str, value: &str) -> std::result::Result<Self, BadOption> {
+        let bad = || BadOption::new(key, value);
+        Ok(match key {
+            "name" => self.name(value),
+            "title" => self.remote_name(value),
+            "timeout" => self.timeout(Duration::from_secs(number(key, value)?)),
+            "heartbeat" => self.heartbeat(number(key, value)?),
+            "env" => {
+                let (name, value) = value.split_once('=').ok_or_else(bad)?;
+                self.env(name, value)
+            }
+            "dir" => self.current_dir(value),
+            "umask" => self.umask(u32::from_str_radix(value, 8).map_err(|_| bad())?),
+            "shell" => self.shell(value),
+            "login" => self.login(value == "yes"),
+            _ => return Err(bad()),
+        })
     }
 
     /// Sets the password. Ignored by a method that asks for none.

@@ -113,7 +113,7 @@ pub(crate) fn script(mode: Mode) -> String {
 
 /// Returns the command for a login shell.
 pub(crate) fn command(mode: Mode) -> String {
-    Stage0::new(image(), &nonce(), mode, "offshoot: web1").command()
+    Stage0::new(image(), &nonce(), mode, "offshoot: web1").command("sh -c")
 }
 
 /// Result of a bootstrap.

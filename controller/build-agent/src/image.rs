@@ -93,7 +93,7 @@ fn build_one(builder: &Builder, out: &Path, platform: Platform) -> Result<Built,
         Mode::Wait,
         "offshoot: build-agent",
     )
-    .command()
+    .command("sh -c")
     .len();
     Ok(Built {
         platform,

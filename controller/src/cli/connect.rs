@@ -8,7 +8,7 @@ use super::ui::password::{self, Terminal};
 use super::ui::verbose;
 use offshoot::harmless;
 use offshoot::methods::Method;
-use offshoot::methods::spec::PasswordOf;
+use offshoot::methods::spec::{BadOption, PasswordOf};
 use offshoot::target::{Hop, Target, TargetError};
 use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};
 use std::collections::HashMap;
@@ -431,22 +431,25 @@ fn begin(
     password: Option<Secret>,
     paths: &Paths,
 ) -> Result<Connecting, Error> {
-    let mut method = hop.build().map_err(|error| Error::System {
+    let described = |error: BadOption| Error::System {
         action: format!("describing a hop by {}", hop.method()),
         detail: error.to_string(),
-    })?;
+    };
+    let mut method = hop.build().map_err(described)?;
     if let Some(count) = paths.handshakes {
         method.set_handshakes(count);
     }
     let mut next = above.hop(method);
-    if let Some(password) = password {
-        next = next.password(password);
-    }
-    if let Some(timeout) = hop.timeout().map(Duration::from_secs).or(paths.timeout) {
+    if let Some(timeout) = paths.timeout {
         next = next.timeout(timeout);
     }
     if let Some(seconds) = paths.heartbeat {
         next = next.heartbeat(seconds);
+    }
+    // What the hop says itself replaces that.
+    next = hop.finish(next).map_err(described)?;
+    if let Some(password) = password {
+        next = next.password(password);
     }
     next.start()
 }

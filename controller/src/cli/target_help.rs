@@ -1,7 +1,7 @@
 //! The text of `offshoot help targets`: the grammar, and each method from its description.
 
 use offshoot::methods::registry::{METHODS, Row};
-use offshoot::methods::spec::{Argument, Spec};
+use offshoot::methods::spec::{Argument, COMMON, OptionSpec, Spec};
 use offshoot::methods::{DEFAULT_HEARTBEAT, Method};
 
 /// The longest line, in columns.
@@ -45,8 +45,24 @@ pub(crate) fn text() -> String {
         method(&mut text, row);
         text.push('\n');
     }
+    text.push_str("Hops of every method take:\n");
+    COMMON.iter().for_each(|option| explain(&mut text, option));
+    text.push('\n');
     text.push_str(QUOTES);
     text
+}
+
+/// Adds the explanation of an option.
+fn explain(text: &mut String, option: &OptionSpec) {
+    let form = option.to_string();
+    text.push_str(&format!("{:KEYS$}{form}", ""));
+    // If the form is too long, its explanation begins on the next line.
+    let column = KEYS + form.len();
+    match column < EXPLANATIONS {
+        true => text.push_str(&" ".repeat(EXPLANATIONS - column)),
+        false => text.push_str(&format!("\n{:EXPLANATIONS$}", "")),
+    }
+    wrap(text, EXPLANATIONS, option.help);
 }
 
 /// Adds the explanation of a method.
@@ -68,17 +84,7 @@ fn method(text: &mut String, row: &Row) {
         _ => String::new(),
     };
     wrap(text, 0, &format!("{} {about}{default}:", form(row.spec)));
-    for option in *options {
-        let form = option.to_string();
-        text.push_str(&format!("{:KEYS$}{form}", ""));
-        // If the form is too long, its explanation begins on the next line.
-        let column = KEYS + form.len();
-        match column < EXPLANATIONS {
-            true => text.push_str(&" ".repeat(EXPLANATIONS - column)),
-            false => text.push_str(&format!("\n{:EXPLANATIONS$}", "")),
-        }
-        wrap(text, EXPLANATIONS, option.help);
-    }
+    options.iter().for_each(|option| explain(text, option));
     let beat = row
         .build(&[])
         .map_or(DEFAULT_HEARTBEAT, |method| method.heartbeat());

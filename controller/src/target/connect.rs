@@ -5,7 +5,6 @@ use super::parse::TargetError;
 use offshoot_agent::{Connecting, Context, Error, Result, Secret};
 use std::fs::File;
 use std::io::{self, Read};
-use std::time::Duration;
 
 /// The longest password, in bytes.
 const LONGEST: usize = 1024;
@@ -82,15 +81,12 @@ impl Path {
 }
 
 fn start(hop: &Hop, above: &Context, password: Option<Secret>) -> Result<Connecting> {
-    let method = hop
+    let mut next = hop
         .build()
+        .and_then(|method| hop.finish(above.hop(method)))
         .map_err(|error| Error::system(format!("describing a hop by {}", hop.method()), error))?;
-    let mut next = above.hop(method);
     if let Some(password) = password {
         next = next.password(password);
-    }
-    if let Some(seconds) = hop.timeout() {
-        next = next.timeout(Duration::from_secs(seconds));
     }
     next.start()
 }

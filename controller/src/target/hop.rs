@@ -3,7 +3,7 @@
 use offshoot_agent::method::Method;
 use offshoot_agent::method::registry::Row;
 use offshoot_agent::method::spec::{
-    Argument, BadOption, OptionSpec, PasswordOf, RunsAs, Spec, Value,
+    Argument, BadOption, COMMON, OptionSpec, PasswordOf, RunsAs, Spec, Value,
 };
 
 /// A path of one or more hops.
@@ -66,8 +66,7 @@ impl Hop {
             let option = || {
                 self.row
                     .spec
-                    .options
-                    .iter()
+                    .all_options()
                     .position(|option| option.key == key)
             };
             // Keys of the argument stand before all options.
@@ -120,20 +119,33 @@ impl Hop {
         self.get_kind(|value| matches!(value, Value::PasswordFile))
     }
 
-    /// Returns the longest time for the hop, in seconds.
-    pub fn timeout(&self) -> Option<u64> {
-        self.get_kind(|value| matches!(value, Value::Timeout))
-            .and_then(|seconds| seconds.parse().ok())
-    }
-
     /// Returns the value of the option with a kind of value.
     fn get_kind(&self, kind: impl Fn(&Value) -> bool) -> Option<&str> {
         let option = self
             .spec()
-            .options
-            .iter()
+            .all_options()
             .find(|option| kind(&option.value))?;
         self.get(option.key)
+    }
+
+    /// Returns a hop of the library with the options that all methods have.
+    ///
+    /// # Errors
+    /// Returns an error if the library does not take one of them.
+    pub fn finish<M: Method>(
+        &self,
+        mut hop: offshoot_agent::Hop<M>,
+    ) -> Result<offshoot_agent::Hop<M>, BadOption> {
+        for (key, value) in self.values.iter().filter(|(key, _)| self.is_common(key)) {
+            hop = hop.set(key, value)?;
+        }
+        Ok(hop)
+    }
+
+    /// Returns true for the key of an option that all methods have and this one has no own of.
+    fn is_common(&self, key: &str) -> bool {
+        let own = self.spec().options.iter().any(|option| option.key == key);
+        !own && COMMON.iter().any(|option| option.key == key)
     }
 
     /// Returns the user as whom the agent behind the hop runs: `None` for the user before the hop,
@@ -158,15 +170,15 @@ impl Hop {
         self.spec().password_of
     }
 
-    /// Returns the method with its argument and its options set, except the timeout and the
-    /// password.
+    /// Returns the method with its argument and its own options set, except the password.
+    /// [`finish`](Hop::finish) sets those that all methods have.
     ///
     /// # Errors
     /// Returns an error if the method does not take a key of its own description.
     pub fn build(&self) -> Result<Box<dyn Method>, BadOption> {
         let set = |key: &str| {
-            !option(self.spec(), key)
-                .is_some_and(|option| matches!(option.value, Value::Timeout | Value::PasswordFile))
+            let password = |option: &OptionSpec| matches!(option.value, Value::PasswordFile);
+            !self.is_common(key) && !option(self.spec(), key).is_some_and(password)
         };
         let values: Vec<_> = self
             .values
@@ -194,5 +206,5 @@ impl std::fmt::Debug for Hop {
 
 /// Returns the option of this key.
 pub(super) fn option(spec: &'static Spec, key: &str) -> Option<&'static OptionSpec> {
-    spec.options.iter().find(|option| option.key == key)
+    spec.all_options().find(|option| option.key == key)
 }

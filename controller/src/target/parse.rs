@@ -261,11 +261,11 @@ fn option(hop: &mut Hop, option: &Piece<'_>) -> Result<()> {
         }
     };
     let given = spec
-        .options
-        .iter()
+        .all_options()
         .filter(|other| hop.get(other.key).is_some());
     let clashes = |other: &OptionSpec| {
-        let same = other.key == known.key && !matches!(known.value, Value::Texts(_));
+        let several = matches!(known.value, Value::Texts(_) | Value::Variable);
+        let same = other.key == known.key && !several;
         same || other.excludes == Some(known.key) || known.excludes == Some(other.key)
     };
     if given.into_iter().any(clashes) {
@@ -288,6 +288,21 @@ impl Piece<'_> {
             Value::Text(_) | Value::Texts(_) | Value::PasswordFile => self.filled(key),
             Value::Number { noun, range, .. } => self.number(noun, range),
             Value::Timeout => self.number("a number of seconds", &(1..=999_999)),
+            Value::Variable => match text.split_once('=') {
+                Some((name, _)) if is_variable(name) => Ok(text),
+                Some((name, _)) => self.wrong(
+                    format!("{name:?} is no name of a variable"),
+                    "A name has letters, digits and _, and does not begin with a digit.",
+                ),
+                None => self.wrong("this variable has no value", "Write env=NAME=VALUE."),
+            },
+            Value::Umask => match u32::from_str_radix(&text, 8) {
+                Ok(mask) if mask <= 0o777 => Ok(format!("{mask:03o}")),
+                _ => self.wrong(
+                    format!("{text:?} is not a umask"),
+                    "It is an octal number from 000 to 777.",
+                ),
+            },
             Value::Choice { words, .. } if words.contains(&text.as_str()) => Ok(text),
             Value::Choice { noun, words } => self.wrong(
                 format!("{text:?} is not a {noun}"),
@@ -295,6 +310,12 @@ impl Piece<'_> {
             ),
         }
     }
+}
+
+/// Returns true if a shell can set a variable of this name.
+fn is_variable(name: &str) -> bool {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.chars().all(letter) && !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty()
 }
 
 /// Joins words with commas and a last "or".
@@ -306,8 +327,8 @@ fn or(words: &[&str]) -> String {
 }
 
 /// Returns the advice that lists the options of a method.
-fn options_of(spec: &Spec) -> String {
-    let options: Vec<String> = spec.options.iter().map(OptionSpec::to_string).collect();
+fn options_of(spec: &'static Spec) -> String {
+    let options: Vec<String> = spec.all_options().map(OptionSpec::to_string).collect();
     format!(
         "{} takes {}; see `offshoot help targets`.",
         spec.name,

@@ -214,20 +214,20 @@ fn every_option_of_ssh_arrives() {
             ("config", "conf"),
             ("option", "ProxyJump=a,b"),
             ("option", "ForwardAgent=no"),
-            ("connect-timeout", "5"),
             ("keepalive", "0"),
             ("compression", "no"),
             ("host-keys", "accept-new"),
             ("password-file", "/etc/x"),
+            ("timeout", "5"),
         ],
     );
     let text = "web1,user=deploy,port=22,identity=%2Fhome%2Fme%2Fkey,config=conf,option=ProxyJump=a[,]b,\
-                option=ForwardAgent=no,connect-timeout=5,keepalive=0,compression=no,host-keys=accept-new,\
+                option=ForwardAgent=no,timeout=5,keepalive=0,compression=no,host-keys=accept-new,\
                 password-file=[/etc/x]";
     assert_eq!(hops(text), std::slice::from_ref(&all));
     assert_eq!(
-        (all.timeout(), all.password_file()),
-        (Some(5), Some("/etc/x"))
+        (all.get("timeout"), all.password_file()),
+        (Some("5"), Some("/etc/x"))
     );
     let words = all
         .build()
@@ -264,8 +264,8 @@ fn every_option_of_sudo_arrives() {
     let text = "sudo:postgres,password-file=[/etc/x],login,set-home=no,preserve-env=yes,role=sysadm_r,type=sysadm_t,timeout=9";
     assert_eq!(hops(text), std::slice::from_ref(&all));
     assert_eq!(
-        (all.timeout(), all.password_file()),
-        (Some(9), Some("/etc/x"))
+        (all.get("timeout"), all.password_file()),
+        (Some("9"), Some("/etc/x"))
     );
     let words = all
         .build()
@@ -280,6 +280,35 @@ fn every_option_of_sudo_arrives() {
 }
 
 #[test]
+fn a_hop_of_every_method_has_the_common_options() {
+    let values = [
+        ("name", "first"),
+        ("title", "two words"),
+        ("timeout", "9"),
+        ("heartbeat", "0"),
+        ("env", "A=b=c"),
+        ("env", "B="),
+        ("dir", "/srv/a b"),
+        ("umask", "027"),
+        ("shell", "/bin/dash"),
+        ("login", "yes"),
+    ];
+    let options = ",login,umask=27,name=first,title=two words,timeout=9,heartbeat=0,env=A=b=c,env=B=,\
+                   dir=[/srv/a b],shell=[/bin/dash]";
+    for row in METHODS {
+        let mut all = match row.spec.argument {
+            Argument::Host => hop(row.spec.name, &[("host", "x")]),
+            Argument::Text { key, .. } => hop(row.spec.name, &[(key, "x")]),
+            Argument::None => hop(row.spec.name, &[]),
+        };
+        let text = format!("{all}{options}");
+        values.iter().for_each(|(key, value)| all.push(key, *value));
+        assert_eq!(hops(&text), std::slice::from_ref(&all), "{text}");
+        assert!(all.build().is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn every_option_of_local_arrives() {
     let posix = hop("local", &[("shell", "/bin/dash"), ("timeout", "2")]);
     assert_eq!(
@@ -288,8 +317,8 @@ fn every_option_of_local_arrives() {
     );
     let recipe = |hop: &Hop| hop.build().expect("it is described").recipe("");
     assert_eq!(
-        (recipe(&posix).argv, posix.timeout()),
-        (vec!["/bin/dash".into(), "-c".into()], Some(2))
+        (posix.get("shell"), posix.get("timeout")),
+        (Some("/bin/dash"), Some("2"))
     );
     let login = hop("local", &[("login-shell", "fish")]);
     assert_eq!(hops("local,login-shell=fish"), std::slice::from_ref(&login));
@@ -323,7 +352,8 @@ fn an_error_points_at_its_position() {
         "invalid target: sudo has no option \"pasword-file\"\n    \
              web1/sudo,pasword-file=x\n              \
                        ^^^^^^^^^^^^\n\
-         sudo takes password-file=PATH, login, set-home, preserve-env, role=ROLE, type=TYPE, timeout=SECONDS; \
+         sudo takes password-file=PATH, login, set-home, preserve-env, role=ROLE, type=TYPE, name=NAME, \
+         title=TEXT, timeout=SECONDS, heartbeat=SECONDS, env=NAME=VALUE, dir=PATH, umask=OCTAL, shell=PATH; \
          see `offshoot help targets`."
     );
 }
@@ -349,12 +379,18 @@ fn an_invalid_target_is_explained() {
         ("sudo:", "the user to become is empty"),
         ("local:x", "local takes no argument"),
         ("local,shell", "shell needs a value"),
-        ("local,shell=a,login-shell=b", "already set"),
+        ("local,shell=a,shell=b", "already set"),
+        ("local,env=A", "has no value"),
+        ("web1,env=1A=x", "no name of a variable"),
+        ("web1,env==x", "no name of a variable"),
+        ("sudo,umask=8", "not a umask"),
+        ("sudo,umask=1000", "not a umask"),
+        ("web1,heartbeat=x", "a number of seconds"),
         ("web1,port=1,port=2", "already set"),
         ("me@web1,user=you", "already set"),
         ("sudo,login=maybe", "neither yes nor no"),
         ("web1,host-keys=never", "enforce, accept-new or ignore"),
-        ("web1,connect-timeout=0", "from 1 to"),
+        ("web1,timeout=0", "from 1 to"),
         ("web1,identity=", "identity is empty"),
         ("[web1", "has no ]"),
         ("web1]", "has no ["),
@@ -431,6 +467,8 @@ impl Dice {
             Value::Number { range, .. } => (u64::from(*range.start())
                 + self.below(u64::from(range.end() - range.start()) + 1))
             .to_string(),
+            Value::Variable => format!("A_{}={}", self.below(10), self.text()),
+            Value::Umask => format!("{:03o}", self.below(0o1000)),
             Value::Timeout => (1 + self.below(999_999)).to_string(),
             Value::Choice { words, .. } => words[self.below(words.len() as u64) as usize].into(),
         }
@@ -453,7 +491,7 @@ impl Dice {
                 _ => hop.fill(key, (self.below(2) == 0).then(|| self.text())),
             }
         }
-        for option in row.spec.options {
+        for option in row.spec.all_options() {
             let excluded = option
                 .excludes
                 .is_some_and(|other| hop.get(other).is_some())
@@ -463,7 +501,7 @@ impl Dice {
             if !excluded && self.below(2) == 0 {
                 let value = self.value(option);
                 hop.fill(option.key, Some(value));
-                if matches!(option.value, Value::Texts(_)) {
+                if matches!(option.value, Value::Texts(_) | Value::Variable) {
                     let more = self.value(option);
                     hop.push(option.key, more);
                 }

@@ -15,9 +15,9 @@ use serde::Serialize;
 pub enum Attach {
     /// No program and no shell: the parent executes its own agent.
     Direct,
-    /// As the arguments `sh`, `-c`, script.
+    /// As the arguments `sh`, `-c`, script, where the recipe may name another shell.
     Words,
-    /// As the arguments `sh`, `-c`, script, none of which contains a dollar sign.
+    /// The same, but none of them contains a dollar sign.
     GuardedWords,
     /// As one argument: a line for any login shell.
     Line,
@@ -40,6 +40,11 @@ pub struct Recipe {
     pub at_once: u32,
     /// Form of the bootstrap.
     pub attach: Attach,
+    /// The POSIX shell that runs the bootstrap, and its option `-c`. With [`Attach::Script`] the
+    /// arguments end in one instead.
+    pub shell: Vec<String>,
+    /// Shell text that runs before the bootstrap and makes the agent's surroundings.
+    pub prelude: String,
     /// True if the program gets a terminal of its own for password prompts. Its standard streams
     /// are pipes in any case.
     pub terminal: bool,
@@ -62,6 +67,8 @@ impl Recipe {
             argv,
             at_once: 0,
             attach,
+            shell: ["sh".into(), "-c".into()].into(),
+            prelude: String::new(),
             terminal: false,
             rules: Vec::new(),
             timeout_ms: 30_000,
@@ -76,7 +83,8 @@ impl Recipe {
     /// Returns [`Error::Connect`](crate::error::Error::Connect) if an argument contains NUL.
     pub fn check(&self, name: &str, title: Option<&str>) -> crate::error::Result<()> {
         let cut = |text: &&str| text.contains('\0');
-        let word = self.argv.iter().map(String::as_str).find(cut);
+        let words = self.argv.iter().chain(&self.shell);
+        let word = words.map(String::as_str).find(cut);
         let mut secrets = self.rules.iter().filter_map(|rule| match &rule.reaction {
             Reaction::Answer(Some(secret)) => Some(secret.expose()),
             _ => None,

@@ -28,6 +28,7 @@ use offshoot_proto::connect::bootstrap::Progress;
 use offshoot_proto::connect::bootstrap::Retry;
 use offshoot_proto::connect::dialogue::Act;
 use offshoot_proto::connect::recipe::Attach;
+use offshoot_proto::connect::recipe::Recipe;
 use offshoot_proto::message::outcome::read_value;
 use offshoot_proto::node::Opening;
 use offshoot_sys as sys;
@@ -87,22 +88,15 @@ impl Children {
         } else {
             None
         };
-        let program = program_of(
-            &recipe.argv,
-            recipe.attach,
-            &image,
-            &nonce,
-            mode,
-            &title,
-            own.as_deref(),
-        );
+        let program = program_of(recipe, &image, &nonce, mode, &title, own.as_deref());
         let direct = matches!(program, HopProgram::Agent { .. });
         let spawned = spawn(&program, recipe.terminal);
         drop(program);
         let spawned = match spawned {
             Ok(spawned) => spawned,
             Err(error) => {
-                let name = recipe.argv.first().map_or("the agent", String::as_str);
+                let mut words = recipe.argv.iter().chain(&recipe.shell).map(String::as_str);
+                let name = words.next().filter(|_| !direct).unwrap_or("the agent");
                 let mut why = ConnectError::new(
                     ConnectErrorKind::Start,
                     format!("{name} cannot be started: {error}"),
@@ -420,7 +414,7 @@ impl Children {
                 let text = format!("no agent was up within {allowed} ms");
                 let mut error = ConnectError::new(ConnectErrorKind::TimedOut, text);
                 error.hint =
-                    "give it longer (timeout(), --connect-timeout), or see whether a start-up file there reads stdin"
+                    "give it longer (timeout(), timeout=SECONDS), or see whether a start-up file there reads stdin"
                         .into();
                 error
             }
@@ -469,8 +463,7 @@ fn image_error(error: &Error) -> ConnectError {
 }
 
 fn program_of<'a>(
-    words: &[String],
-    attach: Attach,
+    recipe: &Recipe,
     image: &Image,
     nonce: &Nonce,
     mode: Mode,
@@ -488,13 +481,15 @@ fn program_of<'a>(
             argv: [title, param.to_string(), String::new()],
         };
     }
-    let stage0 = Stage0::new(image, nonce, mode, title);
-    let mut words = words.to_vec();
-    match attach {
-        Attach::Direct | Attach::Words => words.extend(["sh".into(), "-c".into(), stage0.script()]),
-        Attach::GuardedWords => words.extend(["sh".into(), "-c".into(), stage0.guarded_script()]),
-        Attach::Line => words.push(stage0.command()),
-        Attach::Script => words.push(stage0.script()),
+    let stage0 = Stage0::new(image, nonce, mode, title).with_prelude(&recipe.prelude);
+    let mut words = recipe.argv.clone();
+    if !matches!(recipe.attach, Attach::Line | Attach::Script) {
+        words.extend_from_slice(&recipe.shell);
     }
+    words.push(match recipe.attach {
+        Attach::GuardedWords => stage0.guarded_script(),
+        Attach::Line => stage0.command(&recipe.shell.join(" ")),
+        Attach::Direct | Attach::Words | Attach::Script => stage0.script(),
+    });
     HopProgram::Words(words)
 }

@@ -45,16 +45,17 @@ impl Default for Local {
 
 impl Method for Local {
     fn recipe(&self, _nonce: &str) -> Recipe {
-        let mut argv = self.shell.clone();
-        let attach = match (argv.is_empty(), self.login) {
-            (true, _) => Attach::Direct,
-            (false, false) => Attach::Script,
-            (false, true) => Attach::Line,
+        let mut words = self.shell.clone();
+        words.push("-c".into());
+        let mut recipe = match (self.shell.is_empty(), self.login) {
+            (true, _) => Recipe::new("local", Vec::new(), Attach::Direct),
+            (false, true) => Recipe::new("local", words, Attach::Line),
+            (false, false) => {
+                let mut recipe = Recipe::new("local", Vec::new(), Attach::Words);
+                recipe.shell = words;
+                recipe
+            }
         };
-        if !argv.is_empty() {
-            argv.push("-c".into());
-        }
-        let mut recipe = Recipe::new("local", argv, attach);
         recipe.key = format!("local {}", self.shell.join(" "));
         recipe.timeout_ms = self.timeout.as_millis() as u64;
         recipe
@@ -76,24 +77,11 @@ impl Described for Local {
         name: "local",
         argument: Argument::None,
         about: "is a child process on the machine where the hop begins",
-        options: &[
-            OptionSpec::new(
-                "shell",
-                Value::Text("PATH"),
-                "starts it through this POSIX shell, as on a remote host",
-            )
-            .excluding("login-shell"),
-            OptionSpec::new(
-                "login-shell",
-                Value::Text("PATH"),
-                "starts it through this login shell, which may be of any kind",
-            ),
-            OptionSpec::new(
-                "timeout",
-                Value::Timeout,
-                "the longest that the hop may take",
-            ),
-        ],
+        options: &[OptionSpec::new(
+            "login-shell",
+            Value::Text("PATH"),
+            "starts it through this login shell, which may be of any kind",
+        )],
         notes: "",
         runs_as: RunsAs::SameUser,
         password_of: PasswordOf::Nobody,
@@ -101,7 +89,6 @@ impl Described for Local {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
         match key {
-            "shell" => (self.shell, self.login) = (vec![value.into()], false),
             "login-shell" => (self.shell, self.login) = (vec![value.into()], true),
             _ => return Err(BadOption::new(key, value)),
         }
@@ -110,8 +97,6 @@ impl Described for Local {
 }
 
 setters!(Local {
-    /// Bootstraps the child through this POSIX shell, as on a remote host.
-    shell: impl Into<String> => |method| method.shell = vec![shell.into()];
     /// Bootstraps the child through this login shell, which may be of any kind.
     login_shell: impl Into<String> => |method| { method.shell = vec![login_shell.into()]; method.login = true };
     /// Bootstraps the child through a shell with words before it, such as `env -i`.

@@ -78,6 +78,8 @@ mod tests {
             Value::Choice { words, .. } => words.first().map(|word| (*word).into()),
             // These have setters of their own.
             Value::Timeout | Value::PasswordFile => None,
+            Value::Variable => Some("A=x".into()),
+            Value::Umask => Some("27".into()),
         }
     }
 

@@ -15,8 +15,8 @@ pub trait Described: Method + Default + 'static {
     const SPEC: &'static Spec;
 
     /// Sets an option or a part of the argument by its key. The caller has checked the value
-    /// against [`Self::SPEC`]; [`Value::Timeout`] and [`Value::PasswordFile`] are never passed, for
-    /// [`Method`] has setters of its own.
+    /// against [`Self::SPEC`]. [`Value::PasswordFile`] is never passed, for [`Method`] has a setter
+    /// of its own, and neither are the keys of [`COMMON`].
     ///
     /// # Errors
     /// Returns an error if the method has no such key, or cannot read the value.
@@ -33,7 +33,8 @@ pub struct Spec {
     /// One sentence for the help text that goes on after the form of the hop, without its full
     /// stop.
     pub about: &'static str,
-    /// The options, in the order in which they are listed and printed.
+    /// The options beside [`COMMON`], in the order in which they are listed and printed. One with a
+    /// key of [`COMMON`] replaces that.
     pub options: &'static [OptionSpec],
     /// Further sentences for the help text.
     pub notes: &'static str,
@@ -42,6 +43,66 @@ pub struct Spec {
     /// The user whose password the method asks for.
     pub password_of: PasswordOf,
 }
+
+impl Spec {
+    /// Returns the method's own options, and behind them those of [`COMMON`] that they do not
+    /// replace.
+    #[inline]
+    pub fn all_options(&'static self) -> impl Iterator<Item = &'static OptionSpec> {
+        let kept = |common: &&OptionSpec| self.options.iter().all(|own| own.key != common.key);
+        self.options.iter().chain(COMMON.iter().filter(kept))
+    }
+}
+
+/// The options that hops of every method have.
+pub const COMMON: &[OptionSpec] = &[
+    OptionSpec::new(
+        "name",
+        Value::Text("NAME"),
+        "the last part of the context's name, in messages",
+    ),
+    OptionSpec::new(
+        "title",
+        Value::Text("TEXT"),
+        "what ps shows there behind offshoot: instead of the context's name",
+    ),
+    OptionSpec::new(
+        "timeout",
+        Value::Timeout,
+        "the longest that the hop may take",
+    ),
+    OptionSpec::new(
+        "heartbeat",
+        Value::SECONDS_OR_NEVER,
+        "between heartbeats on the link; 0 for none",
+    ),
+    OptionSpec::new(
+        "env",
+        Value::Variable,
+        "a variable for the agent and its programs; may be given several times. Users of that host can see it for a \
+         moment",
+    ),
+    OptionSpec::new(
+        "dir",
+        Value::Text("PATH"),
+        "the working directory of the agent and its programs",
+    ),
+    OptionSpec::new(
+        "umask",
+        Value::Umask,
+        "the umask of the agent and its programs",
+    ),
+    OptionSpec::new(
+        "shell",
+        Value::Text("PATH"),
+        "the POSIX shell that starts the agent, instead of sh",
+    ),
+    OptionSpec::new(
+        "login",
+        Value::Flag,
+        "runs the start-up files of a login, as sh -l",
+    ),
+];
 
 /// The argument of a hop, the text after the method's colon.
 #[derive(Debug)]
@@ -128,6 +189,10 @@ pub enum Value {
     },
     /// The longest that the hop may take, in seconds: see [`Method::set_timeout`].
     Timeout,
+    /// A variable with its value, `NAME=VALUE`, for an option that can be given several times.
+    Variable,
+    /// A umask, an octal number.
+    Umask,
     /// A file with the password: see [`Method::set_password`].
     PasswordFile,
 }
@@ -182,6 +247,8 @@ impl fmt::Display for OptionSpec {
             }
             Value::Choice { words, .. } => write!(f, "{key}={}", words.join("|")),
             Value::Timeout => write!(f, "{key}=SECONDS"),
+            Value::Variable => write!(f, "{key}=NAME=VALUE"),
+            Value::Umask => write!(f, "{key}=OCTAL"),
             Value::PasswordFile => write!(f, "{key}=PATH"),
         }
     }
@@ -218,6 +285,6 @@ impl std::error::Error for BadOption {}
 ///
 /// # Errors
 /// Returns an error if the value is no number of this type.
-pub(super) fn number<T: FromStr>(key: &str, value: &str) -> Result<T, BadOption> {
+pub(crate) fn number<T: FromStr>(key: &str, value: &str) -> Result<T, BadOption> {
     value.parse().map_err(|_| BadOption::new(key, value))
 }

@@ -327,11 +327,6 @@ impl Described for Ssh {
                 "as ssh -o; may be given several times",
             ),
             OptionSpec::new(
-                "connect-timeout",
-                Value::Timeout,
-                "the longest that the hop may take",
-            ),
-            OptionSpec::new(
                 "keepalive",
                 Value::SECONDS_OR_NEVER,
                 "between keepalives of ssh itself; 0 for none",

@@ -178,6 +178,11 @@ impl Method for Sudo {
     fn set_password(&mut self, password: Secret) {
         self.password = Some(password);
     }
+
+    fn set_login(&mut self, login: bool) -> bool {
+        self.login = login;
+        true
+    }
 }
 
 impl Described for Sudo {
@@ -213,11 +218,6 @@ impl Described for Sudo {
             ),
             OptionSpec::new("role", Value::Text("ROLE"), "the SELinux role, as sudo -r"),
             OptionSpec::new("type", Value::Text("TYPE"), "the SELinux type, as sudo -t"),
-            OptionSpec::new(
-                "timeout",
-                Value::Timeout,
-                "the longest that the hop may take",
-            ),
         ],
         notes: "",
         runs_as: RunsAs::NamedUser,
@@ -241,8 +241,6 @@ impl Described for Sudo {
 setters!(Sudo {
     /// Sets the user to become.
     user: impl Into<String> => |method| method.user = user.into();
-    /// Runs the user's login shell and start-up files (`-i`).
-    login: bool => |method| method.login = login;
     /// Sets HOME to the user's (`-H`).
     set_home: bool => |method| method.set_home = set_home;
     /// Keeps the environment if the policy allows it (`-E`).

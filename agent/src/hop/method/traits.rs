@@ -25,6 +25,12 @@ pub trait Method {
     /// Sets the password. Ignored by a method that asks for none.
     fn set_password(&mut self, password: Secret);
 
+    /// Sets whether the start-up files of a login run, and returns true. A method without a way of
+    /// its own returns false, and its shell does it.
+    fn set_login(&mut self, _login: bool) -> bool {
+        false
+    }
+
     /// Sets the number of hops that may log in at once by the same route. Ignored by a method
     /// without such a limit.
     fn set_handshakes(&mut self, _count: u32) {}
@@ -51,6 +57,10 @@ impl<M: Method + ?Sized> Method for Box<M> {
 
     fn set_password(&mut self, password: Secret) {
         (**self).set_password(password);
+    }
+
+    fn set_login(&mut self, login: bool) -> bool {
+        (**self).set_login(login)
     }
 
     fn set_handshakes(&mut self, count: u32) {

@@ -740,7 +740,7 @@ fn targets() -> Vec<Vec<u8>> {
         "ssh:bastion/ssh:db7/sudo:postgres",
         "me@[fe80::1%eth0]:22",
         "web1,user=deploy,port=22,identity=%2Fhome%2Fme%2Fkey,config=conf,option=ProxyJump=a[,]b,host-keys=accept-new",
-        "web1,connect-timeout=5,keepalive=0,compression=no,password-file=[/etc/x]",
+        "web1,timeout=5,keepalive=0,compression=no,password-file=[/etc/x]",
         "sudo:postgres,login,set-home=no,preserve-env=yes,role=sysadm_r,type=sysadm_t,timeout=9",
         "local,shell=[/bin/dash],timeout=2/local,login-shell=fish",
         "sudo:[a/b,c:d%41]",

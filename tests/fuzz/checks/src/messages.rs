@@ -142,6 +142,8 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
     );
     let mut recipe = Recipe::new(hop, argv, ATTACH[input.below(ATTACH.len())]);
     recipe.key = key;
+    recipe.shell = input.some(Input::text);
+    recipe.prelude = input.text();
     recipe.at_once = at_once;
     recipe.terminal = input.flag();
     recipe.rules = input.some(rule);

@@ -105,6 +105,8 @@ fn value(input: &mut Input<'_>, option: &OptionSpec) -> String {
         Value::Text(_) | Value::Texts(_) | Value::PasswordFile => text(input),
         Value::Number { range, .. } => number(input, *range.start(), *range.end()),
         Value::Timeout => number(input, 1, 999_999),
+        Value::Variable => format!("A_{}={}", number(input, 0, 99), text(input)),
+        Value::Umask => format!("{:03o}", input.below(0o1000)),
         Value::Choice { words, .. } => words[input.below(words.len())].into(),
     }
 }
@@ -127,27 +129,26 @@ fn hop(input: &mut Input<'_>) -> Hop {
             _ => hop.fill(key, input.maybe(text)),
         }
     }
-    for option in row.spec.options {
+    for option in row.spec.all_options() {
         let clashes = |other: &OptionSpec| {
             other.excludes == Some(option.key) || option.excludes == Some(other.key)
         };
         if row
             .spec
-            .options
-            .iter()
+            .all_options()
             .any(|other| clashes(other) && hop.get(other.key).is_some())
         {
             continue;
         }
         let values = match option.value {
-            Value::Texts(_) => input.some(|input| value(input, option)),
+            Value::Texts(_) | Value::Variable => input.some(|input| value(input, option)),
             _ => input
                 .maybe(|input| value(input, option))
                 .into_iter()
                 .collect(),
         };
         for value in values {
-            if matches!(option.value, Value::Texts(_)) {
+            if matches!(option.value, Value::Texts(_) | Value::Variable) {
                 hop.push(option.key, value);
             } else {
                 hop.fill(option.key, Some(value));
