@@ -21,6 +21,7 @@ use offshoot_proto::message::exec::ExitStatus;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -448,6 +449,16 @@ impl<T> Select<T> {
     /// Returns [`Elapsed`] if no item arrived within `timeout`.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<T>, Elapsed> {
         self.wait_until(deadline(timeout))
+    }
+
+    /// Awaits the next item. Returns none if there are no sources left. No item is lost if the
+    /// future is dropped.
+    pub async fn wait_async(&self) -> Option<T> {
+        poll_fn(|cx| {
+            self.shared.bell.wake_later(cx.waker());
+            self.poll_ready()
+        })
+        .await
     }
 
     /// Waits until all sources have ended, and returns their items in the order in which they

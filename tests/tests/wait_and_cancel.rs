@@ -499,8 +499,35 @@ async fn everything(child: Context) {
     }
     assert_eq!(sum, 4950);
     value(sending.await);
-    let halves = (0..10).map(|number| child.start(own::aliased::halve { number: number * 2 }));
-    let mut select = Select::new(halves);
+    let (to, from) = child.channel::<u64>().expect("the tree lives");
+    let sending = child.start(own::channel_ends::count_to { count: 10, to });
+    let mut sum = 0;
+    loop {
+        // A wait that is dropped takes no message along.
+        let mut given_up = Box::pin(from.recv_async());
+        let _ = given_up
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(Waker::noop()))
+            .map(|number| sum += number.unwrap_or_default());
+        drop(given_up);
+        match from.recv_async().await {
+            Ok(number) => sum += number,
+            Err(error) => {
+                assert_eq!(error, RecvError::Closed);
+                break;
+            }
+        }
+    }
+    assert_eq!(sum, 45);
+    value(sending.await);
+    let halves = || (0..10).map(|number| child.start(own::aliased::halve { number: number * 2 }));
+    let select = Select::new(halves());
+    let mut sum = 0;
+    while let Some((_, half)) = select.wait_async().await {
+        sum += value(half);
+    }
+    assert_eq!(sum, 45);
+    let mut select = Select::new(halves());
     let mut sum = 0;
     while let Some((_, half)) = next(&mut select).await {
         sum += value(half);

@@ -431,6 +431,14 @@ impl<T: DeserializeOwned> Receiver<T> {
         self.recv_until(wait::deadline(timeout))
     }
 
+    /// Awaits the next message. No message is lost if the future is dropped.
+    ///
+    /// # Errors
+    /// Returns the errors of [`recv`](Receiver::recv).
+    pub fn recv_async(&self) -> impl Future<Output = Received<T>> + Send + use<'_, T> {
+        poll_fn(|cx| self.poll(cx.waker()))
+    }
+
     fn recv_until(&self, until: Option<Instant>) -> Received<T> {
         let mut partial = self.lock();
         let (shared, flow, state) = self

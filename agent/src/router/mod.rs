@@ -73,8 +73,8 @@ struct Owner {
     broker: JoinHandle<()>,
     /// The signal handler for dumps, held until the tree ends.
     debugging: Mutex<Option<Box<dyn Send>>>,
-    /// Hangs up when the broker has ended, also after a panic.
-    ended: Receiver<()>,
+    /// Hangs up when the broker has ended, also after a panic. The lock makes the router `Sync`.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Context {
@@ -123,7 +123,7 @@ impl Router {
             own: Some(Owner {
                 broker,
                 debugging: Mutex::default(),
-                ended,
+                ended: Mutex::new(ended),
             }),
         })
     }
@@ -155,8 +155,9 @@ impl Router {
     /// Ends the tree as [`shutdown`](Router::shutdown) does, without blocking the thread. The tree
     /// ends even if the future is dropped.
     ///
-    /// # Errors Returns an error as [`shutdown`](Router::shutdown) does, and if no thread can be
-    /// started; the tree has ended then.
+    /// # Errors
+    /// Returns an error as [`shutdown`](Router::shutdown) does, and if no thread can be started;
+    /// the tree has ended then.
     pub fn shutdown_async(self) -> impl Future<Output = Result<()>> + Send {
         let ended = Arc::new(Latch::default());
         let outcome = Arc::clone(&ended);
@@ -253,7 +254,7 @@ impl Router {
         // itself.
         let here = std::thread::current().id() == own.broker.thread().id();
         let in_time =
-            here || own.ended.recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
+            here || locked(&own.ended).recv_timeout(END_PATIENCE) != Err(RecvTimeoutError::Timeout);
         if in_time && !here {
             // The panic hook has reported a panic.
             let _ = own.broker.join();
