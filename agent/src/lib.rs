@@ -59,10 +59,10 @@ pub use inspect::Dump;
 #[cfg(feature = "json")]
 pub use json::Json;
 #[doc(hidden)]
-pub use lifecycle::stock_main;
-#[doc(hidden)]
 pub use lifecycle::threads::initialised;
 pub use lifecycle::{agent_main, init};
+#[doc(hidden)]
+pub use lifecycle::{init_with, stock_main};
 pub use log::root::filter_from_env;
 pub use offshoot_codec::{AnyPath, Blob, Secret};
 pub use offshoot_macros::remote;

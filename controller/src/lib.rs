@@ -47,6 +47,8 @@ mod report;
 mod run;
 mod signals;
 pub mod target;
+#[cfg(feature = "testing")]
+mod testing;
 
 pub use images::{FOLDER_VARIABLE, StockImage, stock_images};
 #[cfg(feature = "log")]
@@ -82,4 +84,33 @@ pub mod prelude {
         Blob, CallError, Context, Error, IntoSource, Reader, Receiver, Router, Secret, Select,
         Sender, Writer, remote,
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Does not compile if a type cannot be shared between threads.
+    fn shared<T: Send + Sync>() {}
+
+    #[test]
+    fn every_value_of_a_tree_can_be_shared_between_threads() {
+        shared::<Router>();
+        shared::<Context>();
+        shared::<Connecting>();
+        shared::<Reply<stock::ping>>();
+        shared::<Chain>();
+        shared::<Process>();
+        shared::<Reader>();
+        shared::<Writer>();
+        shared::<Sender<u8>>();
+        shared::<Receiver<u8>>();
+        shared::<Select<u8>>();
+        shared::<Disconnection>();
+        shared::<Registration>();
+        shared::<Listener>();
+        shared::<Pause>();
+        shared::<Signals>();
+        shared::<Report>();
+    }
 }

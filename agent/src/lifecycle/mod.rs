@@ -121,8 +121,13 @@ fn main_with(arguments: Vec<Vec<u8>>, manner: &ProgramKind, fit: fn() -> Result<
 /// error that explains the reason. A program that has other threads only when it is started as an
 /// agent ends with that text.
 pub fn init() {
+    init_with(sys::arguments());
+}
+
+/// [`init`] for a caller that reads the arguments itself: std does not know them before `main`.
+#[doc(hidden)]
+pub fn init_with(arguments: Vec<Vec<u8>>) {
     let fit = threads::look();
-    let arguments = sys::arguments();
     if let Some(role) = StartMode::of(&arguments) {
         sys::sigpipe::suppress();
         play(role, &arguments, &OWN, fit);

@@ -37,3 +37,18 @@ fn main() -> Result<(), offshoot::Report> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_opened_is_found_by_an_agent() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let number = port.local_addr().expect("it is bound").port();
+        let router = Router::builder().own_image().start().expect("it is static");
+        let agent = router.local().connect().expect("agents start here");
+        let ports = agent.call(listening {}).expect("the tables can be read");
+        assert!(ports.contains(&number), "{ports:?}");
+    }
+}
