@@ -22,9 +22,10 @@ pub struct Built {
     pub agent: PathBuf,
     /// The size of the agent.
     pub raw: usize,
-    /// The size of the image.
-    pub wire: usize,
-    stage0: usize,
+    /// The size of the image, which is the compressed agent.
+    pub compressed: usize,
+    /// The size of the command that starts it.
+    command: usize,
     hash: String,
 }
 
@@ -54,11 +55,11 @@ pub fn build(
             .map(|row| (row.platform, row.agent.as_path()))
             .collect::<Vec<_>>(),
     )?;
-    match rows.iter().find(|row| row.stage0 > MAX_COMMAND) {
+    match rows.iter().find(|row| row.command > MAX_COMMAND) {
         None => Ok(rows),
         Some(row) => Err(format!(
-            "stage 0 for {} is {} bytes, over {MAX_COMMAND}",
-            row.platform, row.stage0
+            "the command that starts the agent for {} has {} bytes, more than {MAX_COMMAND}",
+            row.platform, row.command
         )
         .into()),
     }
@@ -85,9 +86,9 @@ fn build_one(builder: &Builder, out: &Path, platform: Platform) -> Result<Built,
         write(&agent, &program)?;
         make_executable(&agent)?;
     }
-    let (wire, hash) = (bytes.len(), sha256(&bytes));
+    let (compressed, hash) = (bytes.len(), sha256(&bytes));
     let parsed = Image::parse(bytes)?;
-    let stage0 = Stage0::new(
+    let command = Stage0::new(
         &parsed,
         &Nonce::new([0; 8]),
         Mode::Wait,
@@ -98,8 +99,8 @@ fn build_one(builder: &Builder, out: &Path, platform: Platform) -> Result<Built,
     Ok(Built {
         platform,
         raw: program.len(),
-        wire,
-        stage0,
+        compressed,
+        command,
         hash,
         agent,
     })
@@ -138,12 +139,16 @@ fn make_executable(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// Prints a table of sizes and sums, with the budget of an image if there is one.
-pub fn print(rows: &[Built], panic: Panic, budget: Option<usize>) {
-    let budget = budget.map_or_else(|| "-".to_owned(), |budget| budget.to_string());
+/// Prints a table of sizes in bytes and sums, with the limit of an image if there is one.
+pub fn print(rows: &[Built], panic: Panic, limit: Option<usize>) {
+    // Agents of users have no limit, and their table no such column.
+    let (head, limit) = match limit {
+        Some(limit) => ("    limit", format!(" {limit:>8}")),
+        None => ("", String::new()),
+    };
     println!(
-        "{:<28} {:>8} {:>8} {:>8} {:>8}  a panic  sha256 of the image",
-        "target", "raw", "wire", "budget", "stage 0"
+        "{:<28} {:>8} {:>10}{} {:>8}  a panic  sha256 of the image",
+        "target", "program", "compressed", head, "command"
     );
     let panic = match panic {
         Panic::Abort => "aborts",
@@ -152,8 +157,8 @@ pub fn print(rows: &[Built], panic: Panic, budget: Option<usize>) {
     for row in rows {
         let target = row.platform.rust_target();
         println!(
-            "{target:<28} {:>8} {:>8} {budget:>8} {:>8}  {panic:<7}  {}",
-            row.raw, row.wire, row.stage0, row.hash
+            "{target:<28} {:>8} {:>10}{limit} {:>8}  {panic:<7}  {}",
+            row.raw, row.compressed, row.command, row.hash
         );
     }
 }
