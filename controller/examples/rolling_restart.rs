@@ -153,7 +153,11 @@ fn roll() -> Result<ExitCode, Box<dyn StdError>> {
             match call.wait() {
                 Ok(()) => println!("{host}: restarted"),
                 Err(error) => {
-                    eprintln!("{host}: {error}");
+                    match error {
+                        // The function's own words, without its name and that of the context.
+                        CallError::Function { error, .. } => eprintln!("{host}: {error}"),
+                        CallError::Failed(error) => eprintln!("{host}: {error}"),
+                    }
                     failed = true;
                 }
             }

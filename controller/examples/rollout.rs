@@ -171,7 +171,11 @@ fn roll_out() -> Result<ExitCode, Box<dyn StdError>> {
                 Ok(Done::Written) => println!("{host}: written"),
                 Ok(Done::ThereAlready) => println!("{host}: there already"),
                 Err(error) => {
-                    eprintln!("{host}: {error}");
+                    match error {
+                        // The function's own words, without its name and that of the context.
+                        CallError::Function { error, .. } => eprintln!("{host}: {error}"),
+                        CallError::Failed(error) => eprintln!("{host}: {error}"),
+                    }
                     failed += 1;
                 }
             }
