@@ -264,6 +264,23 @@ fn rollout_copies_a_file_to_all_hosts_and_continues_past_a_failure() {
 }
 
 #[test]
+fn every_block_that_shows_a_file_is_that_file() {
+    let mut shown = 0;
+    for (chapter, text) in chapters() {
+        for block in blocks(&text, "rust") {
+            let Some(file) = block.comment.strip_prefix("<!-- same as ") else {
+                continue;
+            };
+            let file = guide().join("../..").join(file.trim_end_matches(" -->"));
+            let right = fs::read_to_string(&file).expect("the file is there");
+            assert_eq!(block.body, right, "docs/guide/{chapter}:{}", block.line);
+            shown += 1;
+        }
+    }
+    assert!(shown > 0, "the guide shows no file");
+}
+
+#[test]
 fn every_chapter_is_linked_and_every_link_resolves() {
     let chapters = chapters();
     let first = &chapters["README.md"];

@@ -12,6 +12,8 @@
 //! | `sorted` | The lines of output come in any order. |
 //! | `both` | The output includes stderr, after stdout. |
 //! | `compiles` | Instead of `runs`: the program is compiled and not run. |
+//! | `same as FILE` | The block shows a file of the repository, which is built elsewhere. |
+//! | `tests` | The block is a test program, with the harness of `cargo test` as its `main`. |
 //!
 //! A program without a `main` becomes the body of the one in [`HEAD`]. This module builds and runs
 //! nothing.
@@ -32,6 +34,8 @@ pub(super) struct Program {
     pub line: usize,
     /// Hosts, arguments and expected output; null if the program is only compiled.
     pub run: Value,
+    /// True if its `main` is the harness of `cargo test`.
+    pub tests: bool,
     /// The source.
     pub source: String,
 }
@@ -60,6 +64,7 @@ pub(super) fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
                     .ok_or_else(|| wrong("no program comes before this block"))?;
                 parts.push(block);
             }
+            "rust" if words(&block.comment, "same as").is_some() => {}
             "rust" => {
                 let name = words(&block.comment, "program:").ok_or_else(|| {
                     wrong("a block of Rust needs a comment before it: <!-- program: NAME, runs: HOST... -->")
@@ -69,6 +74,7 @@ pub(super) fn programs(file: &str, text: &str) -> Result<Vec<Program>, String> {
                     name,
                     line: block.line,
                     run,
+                    tests: words(&block.comment, "tests").is_some(),
                     source: String::new(),
                 };
                 found.push((program, vec![block]));
@@ -170,10 +176,11 @@ fn whole(file: &str, mut program: Program, parts: &[Block]) -> Result<Program, S
             program.name
         ));
     }
-    let framed = !parts
-        .iter()
-        .flat_map(|part| &part.lines)
-        .any(|line| line.starts_with("fn main("));
+    let framed = !program.tests
+        && !parts
+            .iter()
+            .flat_map(|part| &part.lines)
+            .any(|line| line.starts_with("fn main("));
     let mut lines: Vec<&str> = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         lines.resize(part.line - 1, "");
@@ -210,12 +217,16 @@ out
 ```rust
 let _ = 1;
 ```
+<!-- program: three, tests, compiles -->
+```rust
+#[test]
+```
 ";
 
     #[test]
     fn a_program_keeps_its_line_numbers_of_the_guide() {
         let found = programs("x.md", TEXT).unwrap();
-        let [one, two] = &found[..] else {
+        let [one, two, three] = &found[..] else {
             panic!("{}", found.len())
         };
         let line = |program: &Program, number: usize| {
@@ -236,6 +247,8 @@ let _ = 1;
             (&json!(true), &json!(false))
         );
         assert_eq!(line(two, 17), "let _ = 1;");
+        assert_eq!(line(three, 21), "#[test]");
+        assert!(three.tests && !three.source.contains("fn main") && !two.tests);
         assert!(two.run.is_null() && line(two, 16) == HEAD && two.source.ends_with("\nOk(()) }\n"));
     }
 

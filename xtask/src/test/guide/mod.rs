@@ -47,8 +47,9 @@ pub(crate) fn run(words: &[String]) -> Outcome {
     let examples = examples()?;
     write_if_other(&folder.join("Cargo.toml"), &manifest(&programs, &examples))?;
     fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock"))?;
-    build(&folder, &programs)?;
     let built = folder.join("build").join(TARGET).join("release");
+    build(&folder, &programs)?;
+    build_tests(&folder, &programs, &built)?;
     let list: Vec<Value> = programs
         .iter()
         .map(|(file, program)| json!({ "name": program.name, "file": file, "line": program.line, "run": program.run }))
@@ -121,8 +122,9 @@ fn manifest(programs: &[(String, Program)], examples: &[PathBuf]) -> String {
         "[package]\nname = \"guide\"\nversion = \"0.0.0\"\nedition = \"2024\"\npublish = false\nautobins = false\n\n[workspace]\n\n\
          [dependencies]\noffshoot = {{ path = \"{}\", default-features = false, features = [\"log\"] }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\n\
          serde_json = \"1\"\ntracing = {{ version = \"0.1\", default-features = false, features = [\"std\"] }}\n\
-         tokio = {{ version = \"1\", default-features = false, features = [\"rt-multi-thread\"] }}\n\
+         tokio = {{ version = \"1\", default-features = false, features = [\"macros\", \"rt-multi-thread\", \"time\"] }}\n\
          tracing-subscriber = {{ version = \"0.3\", default-features = false, features = [\"std\", \"fmt\"] }}\n\n\
+         [features]\ntests = [\"offshoot/testing\"]\n\n\
          [profile.release]\nopt-level = \"s\"\nstrip = true\nlto = false\ncodegen-units = 16\n",
         controller.display()
     );
@@ -132,6 +134,9 @@ fn manifest(programs: &[(String, Program)], examples: &[PathBuf]) -> String {
             program.name,
             source(program)
         ));
+        if program.tests {
+            text.push_str("required-features = [\"tests\"]\n");
+        }
     }
     for path in examples {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -145,16 +150,43 @@ fn manifest(programs: &[(String, Program)], examples: &[PathBuf]) -> String {
 
 /// Builds the package, and prints each message of the compiler with its place in the guide.
 fn build(folder: &Path, programs: &[(String, Program)]) -> Outcome {
+    compile(&["build", "--bins", "--keep-going"], folder, programs).map(drop)
+}
+
+/// Builds the programs whose `main` is the harness of `cargo test`, with the feature of the library
+/// that is meant for them, and puts them beside the others.
+fn build_tests(folder: &Path, programs: &[(String, Program)], built: &Path) -> Outcome {
+    let mut words = vec!["test", "--no-run", "--features", "tests"];
+    let tests: Vec<&str> = programs
+        .iter()
+        .filter(|(_, program)| program.tests)
+        .map(|(_, program)| program.name.as_str())
+        .collect();
+    words.extend(tests.iter().flat_map(|name| ["--bin", name]));
+    let messages = compile(&words, folder, programs)?;
+    for name in tests {
+        let executable = messages
+            .iter()
+            .filter(|message| message["target"]["name"] == name)
+            .find_map(|message| message["executable"].as_str())
+            .ok_or_else(|| format!("cargo did not say where the test program {name} is"))?;
+        fs::copy(executable, built.join(name))?;
+    }
+    Ok(())
+}
+
+/// Runs cargo in the package, prints each message of the compiler with its place in the guide, and
+/// returns all messages.
+fn compile(
+    words: &[&str],
+    folder: &Path,
+    programs: &[(String, Program)],
+) -> Result<Vec<Value>, Box<dyn std::error::Error>> {
     let mut command = cargo();
-    command.current_dir(folder).args([
-        "build",
-        "--release",
-        "--bins",
-        "--keep-going",
-        "--target",
-        TARGET,
-    ]);
     command
+        .current_dir(folder)
+        .args(words)
+        .args(["--release", "--target", TARGET])
         .args(["--message-format", "json"])
         .arg("--target-dir")
         .arg(folder.join("build"));
@@ -163,11 +195,12 @@ fn build(folder: &Path, programs: &[(String, Program)]) -> Outcome {
         .env_remove("CARGO_TARGET_DIR");
     let output = command.stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let mut complaints = 0;
-    for message in text
+    let messages: Vec<Value> = text
         .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-    {
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let mut complaints = 0;
+    for message in &messages {
         let Some(rendered) = message["message"]["rendered"].as_str() else {
             continue;
         };
@@ -175,7 +208,7 @@ fn build(folder: &Path, programs: &[(String, Program)]) -> Outcome {
         eprintln!("{}", in_the_guide(rendered, programs));
     }
     match (output.status.success(), complaints) {
-        (true, 0) => Ok(()),
+        (true, 0) => Ok(messages),
         (true, _) => {
             Err("programs of the guide compile with warnings, which a reader would see too".into())
         }
