@@ -6,7 +6,10 @@
 //! [`require_sandbox`]. Nothing in this library depends on the internals of offshoot; it starts the
 //! finished binary or uses the public crate.
 
+pub mod boxes;
+pub mod cgroups;
 pub mod delay;
+pub mod docker;
 pub mod dying_controller;
 pub mod examples;
 pub mod hop;
@@ -16,9 +19,11 @@ pub mod leaks;
 pub mod memory;
 pub mod mounts;
 pub mod netns;
+pub mod podman;
 pub mod process;
 pub mod pty;
 pub mod records;
+pub mod rootfs;
 pub mod run;
 pub mod scratch;
 pub mod seccomp;

@@ -200,6 +200,11 @@ pub(crate) fn variable(name: &[u8]) -> Option<&str> {
     (begins && name.chars().all(letter)).then_some(name)
 }
 
+/// Returns true if the shell that starts the agent passes this variable on from its environment.
+pub(crate) fn is_passed_on(name: &str) -> bool {
+    variable(name.as_bytes()).is_some() && !VARIABLES.contains(&name) && !OF_SHELL.contains(&name)
+}
+
 /// Adds the assignment of a value to a variable of the shell.
 fn assign(prelude: &mut String, name: &str, value: &[u8]) {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._,:+@=-".contains(byte);

@@ -9,7 +9,7 @@ pub(crate) mod reuse;
 mod setters;
 
 use crate::context::Context;
-use crate::hop::common::Common;
+use crate::hop::common::{Common, is_passed_on};
 use crate::hop::connecting::Connecting;
 use crate::hop::method::spec::{BadOption, number};
 use crate::hop::method::traits::Method;
@@ -156,12 +156,21 @@ impl<M: Method> Hop<M> {
     /// ([`Command::env`](crate::Command::env)) or in the argument of a function.
     ///
     /// A hop with variables, a directory, a umask or a shell starts its agent through a shell, also
-    /// a local one.
+    /// a local one. A tool that sets variables itself, as docker does, gets them as its own
+    /// arguments.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        let bytes = |text: &OsStr| text.as_bytes().to_vec();
-        let pair = (bytes(name.as_ref()), bytes(value.as_ref()));
-        self.common.env.push(pair);
+        let (name, value) = (name.as_ref(), value.as_ref());
+        let done = match (name.to_str(), value.to_str()) {
+            (Some(name), Some(value)) if is_passed_on(name) && !value.contains('\0') => {
+                self.method.set_env(name, value)
+            }
+            _ => false,
+        };
+        if !done {
+            let bytes = |text: &OsStr| text.as_bytes().to_vec();
+            self.common.env.push((bytes(name), bytes(value)));
+        }
         self
     }
 
@@ -169,7 +178,11 @@ impl<M: Method> Hop<M> {
     /// where the hop arrives, as in the home directory behind ssh.
     #[must_use]
     pub fn current_dir(mut self, directory: impl AsRef<OsStr>) -> Self {
-        self.common.directory = Some(directory.as_ref().as_bytes().to_vec());
+        let directory = directory.as_ref();
+        let absolute = directory.to_str().filter(|path| path.starts_with('/'));
+        if !absolute.is_some_and(|path| self.method.set_directory(path)) {
+            self.common.directory = Some(directory.as_bytes().to_vec());
+        }
         self
     }
 

@@ -10,6 +10,7 @@ use clap::{Arg, Command};
 pub(super) const NAME: &str = "help";
 const SUBJECT: &str = "subject";
 const SUBJECT_TARGETS: &str = "targets";
+const METHOD: &str = "method";
 
 /// Returns the command for clap.
 pub(super) fn command() -> Command {
@@ -26,14 +27,22 @@ pub(super) fn command() -> Command {
                 .value_parser(subjects)
                 .help("The subject to explain"),
         )
+        .arg(
+            Arg::new(METHOD)
+                .value_name("METHOD")
+                .value_parser(PossibleValuesParser::new(target_help::methods()))
+                .hide_possible_values(true)
+                .help("With targets: the method whose options to explain, or all"),
+        )
 }
 
 /// Prints the help text of the subject, or that of the whole program if no subject was given, and
 /// ends this program.
 pub(super) fn explain(mut program: Command, matches: &clap::ArgMatches) -> ! {
     program.build();
+    let method = matches.get_one::<String>(METHOD).map(String::as_str);
     let text = match matches.get_one::<String>(SUBJECT).map(String::as_str) {
-        Some(SUBJECT_TARGETS) => target_help::text(),
+        Some(SUBJECT_TARGETS) => target_help::text(method),
         Some(name) => program
             .find_subcommand_mut(name)
             .map(|command| command.render_long_help().to_string())

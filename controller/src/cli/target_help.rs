@@ -1,4 +1,5 @@
-//! The text of `offshoot help targets`: the grammar, and each method from its description.
+//! The texts of `offshoot help targets`: the grammar and a line for each method, or one method with
+//! its options, from its description.
 
 use offshoot::methods::registry::{METHODS, Row};
 use offshoot::methods::spec::{Argument, COMMON, OptionSpec, Spec};
@@ -19,6 +20,7 @@ A target is a path of hops, separated by /, that begins at this machine:
     web1/sudo                         root on that host, by sudo
     ssh:bastion/ssh:db7/sudo:postgres a host behind another host, and a user there
     local, local/sudo                 this machine
+    web1/sudo/docker:app              a container on that host
 
 A hop is METHOD:ARGUMENT,KEY=VALUE,... A word that is not a method is an ssh host; ssh:sudo is a
 host named sudo. Hops that several targets share, options included, are connected once.
@@ -38,17 +40,40 @@ with / or , or : in them:
     'deploy@[2001:db8::7]:2222'          an IPv6 address
 Some shells expand [ and ], hence the quotes.";
 
-/// Returns the help text.
-pub(crate) fn text() -> String {
-    let mut text = GRAMMAR.to_owned();
-    for row in METHODS {
+/// The word for the options of all methods.
+const ALL: &str = "all";
+
+/// Returns the words that the help text of targets takes.
+pub(crate) fn methods() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|row| row.spec.name).chain([ALL])
+}
+
+/// Returns the help text for a method, or the grammar and a list of all methods.
+pub(crate) fn text(name: Option<&str>) -> String {
+    let mut text = String::new();
+    let chosen = |row: &&Row| name == Some(ALL) || name == Some(row.spec.name);
+    for (number, row) in METHODS.iter().filter(chosen).enumerate() {
+        if number > 0 {
+            text.push('\n');
+        }
         method(&mut text, row);
-        text.push('\n');
     }
-    text.push_str("Hops of every method take:\n");
-    COMMON.iter().for_each(|option| explain(&mut text, option));
-    text.push('\n');
-    text.push_str(QUOTES);
+    if name.is_none() {
+        text.push_str(GRAMMAR);
+        text.push_str(
+            "The methods, with `offshoot help targets METHOD` for the options of one:\n\n",
+        );
+        for row in METHODS {
+            let forms = form(row.spec);
+            text.push_str(&format!("{:KEYS$}{forms}", ""));
+            text.push_str(&format!("\n{:1$}", "", 2 * KEYS));
+            wrap(&mut text, 2 * KEYS, row.spec.about);
+        }
+        text.push_str("\nHops of every method take:\n");
+        COMMON.iter().for_each(|option| explain(&mut text, option));
+        text.push('\n');
+        text.push_str(QUOTES);
+    }
     text
 }
 
@@ -108,6 +133,15 @@ fn form(spec: &Spec) -> String {
             default: None,
             ..
         } => format!("{name}:{placeholder}"),
+        Argument::TextOr {
+            placeholder,
+            option,
+            ..
+        } => {
+            let option = spec.options.iter().find(|known| known.key == *option);
+            let form = option.map_or_else(String::new, ToString::to_string);
+            format!("{name}:{placeholder} or {name},{form}")
+        }
         Argument::Text {
             placeholder,
             default: Some(_),

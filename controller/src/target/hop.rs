@@ -47,7 +47,7 @@ impl Hop {
         match &self.row.spec.argument {
             Argument::None => &[],
             Argument::Host => &["user", "host", "port"],
-            Argument::Text { key, .. } => std::slice::from_ref(key),
+            Argument::Text { key, .. } | Argument::TextOr { key, .. } => std::slice::from_ref(key),
         }
     }
 

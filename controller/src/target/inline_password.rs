@@ -39,7 +39,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
                 )
             }
             Some(Argument::Host) => (start + behind_name, length - behind_name, false),
-            Some(Argument::Text { key, .. }) => {
+            Some(Argument::Text { key, .. } | Argument::TextOr { key, .. }) => {
                 (start + behind_name, length - behind_name, *key == "user")
             }
             Some(Argument::None) | None => (start, length, false),

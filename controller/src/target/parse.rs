@@ -138,6 +138,7 @@ fn hop(piece: &Piece<'_>) -> Result<Hop> {
     for option in options {
         self::option(&mut hop, option)?;
     }
+    one_of_two(&hop, piece)?;
     match hop.build() {
         Ok(_) => Ok(hop),
         Err(error) => piece.wrong(format!("{}: {error}", hop.method()), ""),
@@ -153,7 +154,8 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
         | (
             Argument::Text {
                 default: Some(_), ..
-            },
+            }
+            | Argument::TextOr { .. },
             None,
         ) => Ok(()),
         (Argument::None, Some(argument)) => {
@@ -183,6 +185,9 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
         (
             Argument::Text {
                 placeholder, noun, ..
+            }
+            | Argument::TextOr {
+                placeholder, noun, ..
             },
             Some(argument),
         ) if argument.split_once('=').is_some() => argument.wrong(
@@ -191,10 +196,32 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
                 "Options come after a comma: {name},KEY=VALUE or {name}:{placeholder},KEY=VALUE."
             ),
         ),
-        (Argument::Text { key, noun, .. }, Some(argument)) => {
+        (Argument::Text { key, noun, .. } | Argument::TextOr { key, noun, .. }, Some(argument)) => {
             hop.push(key, argument.filled(noun)?);
             Ok(())
         }
+    }
+}
+
+/// Checks that a hop has its argument or the option in its place, and not both.
+fn one_of_two(hop: &Hop, piece: &Piece<'_>) -> Result<()> {
+    let spec = hop.spec();
+    let Argument::TextOr {
+        key,
+        placeholder,
+        noun,
+        option,
+    } = &spec.argument
+    else {
+        return Ok(());
+    };
+    let name = spec.name;
+    let form = hop::option(spec, option).map_or_else(String::new, OptionSpec::to_string);
+    let ways = format!("Write {name}:{placeholder} or {name},{form}.");
+    match (hop.get(key).is_some(), hop.get(option).is_some()) {
+        (false, false) => piece.wrong(format!("{name} needs an argument: {noun}, or {form}"), ways),
+        (true, true) => piece.wrong(format!("{noun} and {option}= in the same hop"), ways),
+        _ => Ok(()),
     }
 }
 
@@ -330,7 +357,7 @@ fn or(words: &[&str]) -> String {
 fn options_of(spec: &'static Spec) -> String {
     let options: Vec<String> = spec.all_options().map(OptionSpec::to_string).collect();
     format!(
-        "{} takes {}; see `offshoot help targets`.",
+        "{0} takes {1}; see `offshoot help targets {0}`.",
         spec.name,
         options.join(", ")
     )

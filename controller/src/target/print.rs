@@ -23,7 +23,7 @@ impl fmt::Display for Hop {
         match &self.spec().argument {
             Argument::None => f.write_str(name)?,
             Argument::Host => self.write_host(f)?,
-            Argument::Text { key, .. } => {
+            Argument::Text { key, .. } | Argument::TextOr { key, .. } => {
                 f.write_str(name)?;
                 if let Some(text) = self.get(key) {
                     write!(f, ":{}", Quoted(text, ":=,/"))?;

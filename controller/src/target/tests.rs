@@ -298,7 +298,12 @@ fn a_hop_of_every_method_has_the_common_options() {
     for row in METHODS {
         let mut all = match row.spec.argument {
             Argument::Host => hop(row.spec.name, &[("host", "x")]),
-            Argument::Text { key, .. } => hop(row.spec.name, &[(key, "x")]),
+            Argument::Text {
+                key: "namespaces", ..
+            } => hop(row.spec.name, &[("namespaces", "net")]),
+            Argument::Text { key, .. } | Argument::TextOr { key, .. } => {
+                hop(row.spec.name, &[(key, "x")])
+            }
             Argument::None => hop(row.spec.name, &[]),
         };
         let text = format!("{all}{options}");
@@ -354,7 +359,7 @@ fn an_error_points_at_its_position() {
                        ^^^^^^^^^^^^\n\
          sudo takes password-file=PATH, login, set-home, preserve-env, role=ROLE, type=TYPE, name=NAME, \
          title=TEXT, timeout=SECONDS, heartbeat=SECONDS, env=NAME=VALUE, dir=PATH, umask=OCTAL, shell=PATH; \
-         see `offshoot help targets`."
+         see `offshoot help targets sudo`."
     );
 }
 
@@ -474,11 +479,24 @@ impl Dice {
         }
     }
 
+    /// Returns a hop whose method takes its values.
     fn hop(&mut self) -> Hop {
+        loop {
+            let hop = self.any_hop();
+            if hop.build().is_ok() {
+                return hop;
+            }
+        }
+    }
+
+    fn any_hop(&mut self) -> Hop {
         let row: &'static Row = &METHODS[self.below(METHODS.len() as u64) as usize];
         let mut hop = Hop::new(row);
         for key in hop.argument_keys() {
             match *key {
+                _ if matches!(row.spec.argument, Argument::TextOr { .. }) => {
+                    hop.fill(key, (self.below(2) == 0).then(|| self.text()));
+                }
                 _ if matches!(row.spec.argument, Argument::Text { default: None, .. }) => {
                     hop.push(key, self.text());
                 }
@@ -491,10 +509,23 @@ impl Dice {
                 _ => hop.fill(key, (self.below(2) == 0).then(|| self.text())),
             }
         }
+        if let Argument::TextOr { key, option, .. } = row.spec.argument
+            && hop.get(key).is_none()
+        {
+            let known = row.spec.options.iter().find(|known| known.key == option);
+            let value = self.value(known.expect("it is described"));
+            hop.push(option, value);
+        }
         for option in row.spec.all_options() {
-            let excluded = option
-                .excludes
-                .is_some_and(|other| hop.get(other).is_some())
+            let argument = match row.spec.argument {
+                Argument::TextOr { key, option, .. } => Some((key, option)),
+                _ => None,
+            };
+            let excluded = argument
+                .is_some_and(|(key, or)| option.key == or && hop.get(key).is_some())
+                || option
+                    .excludes
+                    .is_some_and(|other| hop.get(other).is_some())
                 || row.spec.options.iter().any(|other| {
                     other.excludes == Some(option.key) && hop.get(other.key).is_some()
                 });

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::workspace::{Outcome, target_directory};
 
 /// The program by which a package is recognized, and the package.
-const NEEDED: [(&str, &str); 16] = [
+const NEEDED: [(&str, &str); 19] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
     ("/usr/bin/sudo", "sudo"),
@@ -23,6 +23,9 @@ const NEEDED: [(&str, &str); 16] = [
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/sbin/useradd", "passwd"),
+    ("/usr/sbin/dockerd", "docker.io"),
+    ("/usr/bin/podman", "podman"),
+    ("/usr/bin/buildah", "buildah"),
 ];
 
 /// Installs the packages that are missing.

@@ -274,6 +274,14 @@ impl BootstrapWatcher {
         if swallowed && self.mode == Mode::Optimistic && self.is_first() {
             return Retry::Again(self.platform);
         }
+        // Some programs explain themselves on stdout. Nothing follows any more, so that these
+        // lines, which the target may have printed as well, can change the text of this failure
+        // only.
+        if self.dialogue.explanation().is_none() {
+            for at in 0..self.stdout.lines.len() {
+                self.dialogue.line(self.stdout.lines[at].as_bytes());
+            }
+        }
         let mut error = if let Some(why) = self.dialogue.explanation() {
             why.clone().into()
         } else if let Some(text) = status.and_then(exit::explain) {

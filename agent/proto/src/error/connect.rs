@@ -11,7 +11,7 @@ use serde::Serialize;
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ConnectErrorKind {
-    /// The program of the hop (ssh, sudo) could not be started.
+    /// The program of the hop (ssh, sudo, docker) could not be started.
     Start,
     /// A password was required and none was given.
     PasswordRequired,
@@ -43,6 +43,12 @@ pub enum ConnectErrorKind {
     Question,
     /// The connection was dropped before login, as by a service with too many connections.
     Dropped,
+    /// The container, machine, pod, image or folder of the hop does not exist.
+    NotFound,
+    /// The container, machine or pod of the hop exists and is not running.
+    NotRunning,
+    /// The target has no program of the name of the shell, `sh`.
+    NoShell,
 }
 
 /// A hop that failed: its names, the reason, the remote's last output, and advice.

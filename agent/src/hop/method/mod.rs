@@ -4,15 +4,29 @@
 pub use offshoot_proto::connect::dialogue;
 pub use offshoot_proto::connect::recipe::{Attach, Recipe};
 
+mod chroot;
+mod command;
+mod docker;
 mod local;
+mod podman;
 pub mod registry;
+mod setns;
 pub mod spec;
 mod ssh;
 mod ssh_rules;
 mod sudo;
+mod tool;
 pub(crate) mod traits;
+mod unshare;
 
+pub use chroot::Chroot;
+pub use command::Command;
+pub use docker::Docker;
 pub use local::Local;
+pub use podman::Podman;
+pub use setns::Setns;
 pub use ssh::{HANDSHAKES, HostKeys, Ssh};
 pub use sudo::Sudo;
+pub use tool::{Line, Part, Table, Tool, Values};
 pub use traits::{DEFAULT_HEARTBEAT, DEFAULT_TIMEOUT, Method};
+pub use unshare::Unshare;

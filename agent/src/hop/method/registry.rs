@@ -5,6 +5,7 @@
 //! carries it.
 
 use super::spec::{BadOption, Described, Spec};
+use super::tool::Tool;
 use super::traits::Method;
 
 /// The methods, in the order in which the help text explains them.
@@ -15,6 +16,12 @@ pub const METHODS: &[Row] = &[
     row::<super::ssh::Ssh>(),
     row::<super::sudo::Sudo>(),
     row::<super::local::Local>(),
+    row::<Tool<super::docker::Docker>>(),
+    row::<Tool<super::podman::Podman>>(),
+    row::<Tool<super::setns::Setns>>(),
+    row::<Tool<super::chroot::Chroot>>(),
+    row::<Tool<super::unshare::Unshare>>(),
+    row::<super::command::Command>(),
 ];
 
 /// Returns the method of a hop that names none, such as `web1`.
@@ -73,6 +80,7 @@ mod tests {
     fn sample(option: &OptionSpec) -> Option<String> {
         match &option.value {
             Value::Flag | Value::YesNo => Some("no".into()),
+            Value::Text(_) if option.key == "namespaces" => Some("net+pid".into()),
             Value::Text(_) | Value::Texts(_) => Some("x".into()),
             Value::Number { range, .. } => Some(range.end().to_string()),
             Value::Choice { words, .. } => words.first().map(|word| (*word).into()),
@@ -90,10 +98,11 @@ mod tests {
             let argument = match &row.spec.argument {
                 Argument::None => &[][..],
                 Argument::Host => &["user", "host"],
-                Argument::Text { key, .. } => &[*key],
+                Argument::Text { key, .. } | Argument::TextOr { key, .. } => &[*key],
             };
             for key in argument {
-                assert!(row.build(&[(key, "x")]).is_ok(), "{name}: {key}");
+                let value = if *key == "namespaces" { "net" } else { "x" };
+                assert!(row.build(&[(key, value)]).is_ok(), "{name}: {key}");
             }
             for option in row.spec.options {
                 if let Some(value) = sample(option) {

@@ -123,6 +123,17 @@ pub enum Argument {
         /// The value without an argument. A method without one needs its argument.
         default: Option<&'static str>,
     },
+    /// One text, set as the value of `key`, or an option in its place, of which a hop needs one.
+    TextOr {
+        /// The key.
+        key: &'static str,
+        /// The placeholder in the help text, in capitals.
+        placeholder: &'static str,
+        /// The noun for error messages, with its article, as in "the container".
+        noun: &'static str,
+        /// The key of the option.
+        option: &'static str,
+    },
 }
 
 /// The user as whom an agent runs, seen from the hop that leads to it.

@@ -31,6 +31,18 @@ pub trait Method {
         false
     }
 
+    /// Sets a variable of the agent's environment in the program's own way, and returns true. If it
+    /// returns false, the shell does it.
+    fn set_env(&mut self, _name: &str, _value: &str) -> bool {
+        false
+    }
+
+    /// Sets the agent's working directory in the program's own way, and returns true. If it returns
+    /// false, the shell does it.
+    fn set_directory(&mut self, _directory: &str) -> bool {
+        false
+    }
+
     /// Sets the number of hops that may log in at once by the same route. Ignored by a method
     /// without such a limit.
     fn set_handshakes(&mut self, _count: u32) {}
@@ -61,6 +73,14 @@ impl<M: Method + ?Sized> Method for Box<M> {
 
     fn set_login(&mut self, login: bool) -> bool {
         (**self).set_login(login)
+    }
+
+    fn set_env(&mut self, name: &str, value: &str) -> bool {
+        (**self).set_env(name, value)
+    }
+
+    fn set_directory(&mut self, directory: &str) -> bool {
+        (**self).set_directory(directory)
     }
 
     fn set_handshakes(&mut self, count: u32) {

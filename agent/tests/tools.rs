@@ -1,0 +1,373 @@
+//! The arguments that the methods of containers and namespaces give to their tools, and their
+//! reaction to the tools' messages.
+
+use offshoot_agent::ConnectErrorKind as Kind;
+use offshoot_agent::method::{Method, registry};
+use offshoot_proto::connect::bootstrap::{BootstrapWatcher, Retry};
+use offshoot_proto::connect::dialogue::Dialogue;
+use offshoot_proto::connect::recipe::{Attach, Recipe};
+
+fn method(name: &str, values: &[(&str, &str)]) -> Box<dyn Method> {
+    let row = registry::find(name).unwrap_or_else(|| panic!("no method {name}"));
+    let common = |key: &str| matches!(key, "env" | "dir");
+    let own: Vec<_> = values
+        .iter()
+        .copied()
+        .filter(|(key, _)| !common(key))
+        .collect();
+    let mut method = row
+        .build(&own)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    for (key, value) in values.iter().filter(|(key, _)| common(key)) {
+        let done = match value.split_once('=') {
+            Some((name, value)) => method.set_env(name, value),
+            None => method.set_directory(value),
+        };
+        assert!(done, "{name} does not set {key} itself");
+    }
+    method
+}
+
+fn recipe(name: &str, values: &[(&str, &str)]) -> Recipe {
+    method(name, values).recipe("5f")
+}
+
+/// Asserts the words of a hop, which have no spaces themselves.
+#[track_caller]
+fn words(method: &str, values: &[(&str, &str)], expected: &str) {
+    let recipe = recipe(method, values);
+    assert_eq!(recipe.argv.join(" "), expected);
+    assert_eq!(recipe.attach, Attach::Words);
+    assert!(!recipe.terminal && !recipe.hint.is_empty());
+}
+
+/// Returns the kind and the reason after these lines, of which the last explains the failure.
+fn reason(method: &str, lines: &[&str]) -> Option<(Kind, String)> {
+    let mut dialogue = Dialogue::new(recipe(method, &[]).rules);
+    for line in lines {
+        dialogue.line(line.as_bytes());
+    }
+    let why = dialogue.explanation()?;
+    Some((why.kind, why.detail.clone()))
+}
+
+#[track_caller]
+fn means(method: &str, line: &str, kind: Kind, part: &str) {
+    let (seen, detail) =
+        reason(method, &[line]).unwrap_or_else(|| panic!("{method} does not know {line:?}"));
+    assert!(
+        seen == kind && detail.contains(part),
+        "{line:?}: {seen:?} {detail}"
+    );
+}
+
+const EVERY: [(&str, &str); 6] = [
+    ("user", "u"),
+    ("env", "A=b"),
+    ("env", "C=d"),
+    ("dir", "/d"),
+    ("arg", "--x"),
+    ("program", "/p"),
+];
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&EVERY[..], more].concat()
+}
+
+#[test]
+fn docker_executes_in_a_container_or_runs_an_image() {
+    words("docker", &[("container", "app")], "docker exec -i -- app");
+    words(
+        "docker",
+        &with(&[("container", "app"), ("host", "ssh://x")]),
+        "/p --host ssh://x exec -i --user u --env A=b --env C=d --workdir /d --x -- app",
+    );
+    words(
+        "docker",
+        &with(&[("image", "i:1")]),
+        "/p run --rm -i --entrypoint sh --user u --env A=b --env C=d --workdir /d --x -- i:1 -c exec \"$@\" sh",
+    );
+    assert_eq!(
+        method("docker", &[("container", "app")]).name(),
+        "docker.app"
+    );
+    assert_eq!(
+        recipe("docker", &[("image", "i:1")]).hop,
+        "docker,image=[i:1]"
+    );
+    let here = recipe("docker", &[("container", "app")]).key;
+    let there = recipe("docker", &[("container", "app"), ("host", "x")]).key;
+    assert_ne!(
+        here, there,
+        "containers of two daemons may have the same name"
+    );
+}
+
+#[test]
+fn podman_executes_in_a_container_or_runs_an_image_without_keys() {
+    words(
+        "podman",
+        &[("container", "app")],
+        "podman exec -i --detach-keys= -- app",
+    );
+    words(
+        "podman",
+        &with(&[("container", "app"), ("host", "unix://x")]),
+        "/p --remote --url unix://x exec -i --detach-keys= --user u --env A=b --env C=d --workdir /d --x -- app",
+    );
+    words(
+        "podman",
+        &[("image", "i")],
+        "podman run --rm -i --detach-keys= --entrypoint sh -- i -c exec \"$@\" sh",
+    );
+}
+
+#[test]
+fn chroot_speaks_english_until_the_shell_runs() {
+    words(
+        "chroot",
+        &[("root", "/r"), ("user", "u")],
+        "env LANGUAGE=en chroot --userspec=u /r sh -c unset LANGUAGE;exec \"$@\" sh",
+    );
+    assert!(
+        recipe("chroot", &[("root", "-r")])
+            .argv
+            .contains(&"./-r".to_owned()),
+        "no folder is an option"
+    );
+}
+
+#[test]
+fn unshare_makes_the_listed_namespaces() {
+    let behind = "-- sh -c unset LANGUAGE;exec \"$@\" sh";
+    for (list, flags) in [
+        ("net", "--net"),
+        ("mount+pid", "--mount --pid --mount-proc"),
+        ("pid", "--pid"),
+        ("user+net", "--user --net --map-root-user"),
+    ] {
+        let expected = format!("env LANGUAGE=en unshare --fork --kill-child {flags} {behind}");
+        words("unshare", &[("namespaces", list)], &expected);
+    }
+    let row = registry::find("unshare").expect("it is a method");
+    for list in ["", "nonsense", "net,pid", "net+", "+net"] {
+        assert!(row.build(&[("namespaces", list)]).is_err(), "{list:?}");
+    }
+}
+
+#[test]
+fn setns_passes_values_as_arguments_of_its_script() {
+    let recipe = recipe(
+        "setns",
+        &[
+            ("container", "$(x)"),
+            ("kind", "lxc"),
+            ("path", "/p"),
+            ("namespaces", "net"),
+            ("user", "u"),
+        ],
+    );
+    assert_eq!(recipe.argv[..2], ["sh", "-c"]);
+    assert_eq!(
+        recipe.argv[3..],
+        ["setns", "lxc", "$(x)", "net", "u", "/p", "nsenter"].map(str::to_owned)
+    );
+    assert!(!recipe.argv[2].contains("$(x)"));
+    assert_eq!(method("setns", &[("pid", "7")]).name(), "setns.7");
+}
+
+#[test]
+fn messages_of_container_engines_are_told_apart() {
+    for (line, kind, part) in [
+        (
+            "Error: No such container: x",
+            Kind::NotFound,
+            "container: x",
+        ),
+        (
+            "Error response from daemon: No such container: x",
+            Kind::NotFound,
+            "container: x",
+        ),
+        (
+            "Error response from daemon: Container 5f is not running",
+            Kind::NotRunning,
+            "not running",
+        ),
+        (
+            "Error response from daemon: container 5f is not running",
+            Kind::NotRunning,
+            "not running",
+        ),
+        (
+            "Error response from daemon: Container x is restarting, wait until the container is running",
+            Kind::NotRunning,
+            "restarting",
+        ),
+        (
+            "OCI runtime exec failed: exec failed: unable to start container process: exec: \"sh\": executable file \
+             not found in $PATH: unknown",
+            Kind::NoShell,
+            "no program sh",
+        ),
+        (
+            "unable to find user ghost: no matching entries in passwd file",
+            Kind::NoSuchUser,
+            ": ghost",
+        ),
+        (
+            "error during connect: Get \"https://x\": dial tcp: lookup x: no such host",
+            Kind::Unreachable,
+            "no such host",
+        ),
+        (
+            "permission denied while trying to connect to the Docker daemon socket at unix:///run/docker.sock: x",
+            Kind::Denied,
+            "may not use",
+        ),
+        (
+            "failed to connect to the docker API at unix:///run/docker.sock; check if the path is correct",
+            Kind::Unreachable,
+            "unix:///run/docker.sock",
+        ),
+    ] {
+        means("docker", line, kind, part);
+    }
+    for (line, kind, part) in [
+        (
+            "Error: no container with name or ID \"x\" found: no such container",
+            Kind::NotFound,
+            ": x",
+        ),
+        (
+            "Error: can only create exec sessions on running containers: container state improper",
+            Kind::NotRunning,
+            "not running",
+        ),
+        ("Error: x: image not known", Kind::NotFound, "image: x"),
+        (
+            "Error: crun: executable file `sh` not found in $PATH: No such file or directory: OCI runtime attempted \
+             to invoke a command that was not found",
+            Kind::NoShell,
+            "no program sh",
+        ),
+    ] {
+        means("podman", line, kind, part);
+    }
+    assert_eq!(
+        reason(
+            "docker",
+            &[
+                "Unable to find image 'x:latest' locally",
+                "Status: Downloaded newer image for x:latest"
+            ]
+        ),
+        None,
+        "an image that was fetched explains no failure"
+    );
+}
+
+#[test]
+fn messages_of_chroot_unshare_and_nsenter_are_told_apart() {
+    for (method, line, kind, part) in [
+        (
+            "chroot",
+            "chroot: cannot change root directory to '/x': No such file or directory",
+            Kind::NotFound,
+            "'/x'",
+        ),
+        (
+            "chroot",
+            "chroot: failed to run command \u{2018}sh\u{2019}: No such file or directory",
+            Kind::NoShell,
+            "no program sh",
+        ),
+        (
+            "chroot",
+            "chroot: can't execute 'sh': No such file or directory",
+            Kind::NoShell,
+            "sh",
+        ),
+        (
+            "chroot",
+            "env: 'chroot': No such file or directory",
+            Kind::Start,
+            "'chroot'",
+        ),
+        (
+            "unshare",
+            "unshare: unshare failed: No space left on device",
+            Kind::Denied,
+            "as many",
+        ),
+        (
+            "unshare",
+            "unshare: unshare failed: Invalid argument",
+            Kind::Denied,
+            "no such namespace",
+        ),
+        (
+            "setns",
+            "nsenter: cannot open ns/mnt: No such process",
+            Kind::NotRunning,
+            "ended",
+        ),
+        (
+            "setns",
+            "nsenter: reassociate to namespace 'ns/user' failed: Invalid argument",
+            Kind::Denied,
+            "ns/user",
+        ),
+        ("setns", "x doesn't exist", Kind::NotFound, "x"),
+        (
+            "setns",
+            "Error: Instance not found",
+            Kind::NotFound,
+            "container",
+        ),
+        ("setns", "No machine 'x' known", Kind::NotFound, ": x"),
+        ("setns", "setns: no leader", Kind::NotRunning, "not running"),
+    ] {
+        means(method, line, kind, part);
+    }
+    let (kind, _) =
+        reason("setns", &["No machine 'x' known", "setns: no leader"]).expect("it is known");
+    assert_eq!(kind, Kind::NotFound, "the tool has said more");
+}
+
+/// Returns the failure of a hop whose program printed this and ended with status 126.
+fn failed(stdout: &str, stderr: &str) -> (Kind, String) {
+    use offshoot_bootstrap::{Mode, Nonce, Platform};
+    let mut watcher = BootstrapWatcher::new(Mode::Wait, Platform::X86_64);
+    let dialogue = Dialogue::new(recipe("docker", &[("container", "app")]).rules);
+    watcher.begin(
+        Platform::X86_64,
+        Mode::Wait,
+        dialogue,
+        &Nonce::new([7; 8]),
+        vec![b'r'; 20],
+    );
+    watcher.stdout(stdout.as_bytes());
+    watcher.stderr(stderr.as_bytes());
+    match watcher.exited(Some(126), None, "") {
+        Retry::Failed(error) => (error.kind, error.detail),
+        Retry::Again(platform) => panic!("another attempt for {platform}"),
+    }
+}
+
+#[test]
+fn a_reason_on_stdout_counts_unless_stderr_has_one() {
+    let no_user = "unable to find user ghost: no matching entries in passwd file";
+    assert_eq!(
+        failed(no_user, "").0,
+        Kind::NoSuchUser,
+        "without a line end"
+    );
+    assert_eq!(
+        failed(&format!("noise\n{no_user}\nnoise\n"), "noise\n").0,
+        Kind::NoSuchUser
+    );
+    let missing = "Error: No such container: app\n";
+    assert_eq!(failed(&format!("{no_user}\n"), missing).0, Kind::NotFound);
+    assert_eq!(failed("nothing known\n", "").0, Kind::Exited);
+}

@@ -1,0 +1,92 @@
+//! Roots of file systems for containers and namespaces: busybox with its links, or no shell at all.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::process::must_run;
+use crate::scratch::{ScratchDir, write_file};
+
+/// The busybox that the roots consist of, which is static.
+const BUSYBOX: &str = "/usr/bin/busybox";
+
+/// The user that the roots have beside root, and its number.
+pub const APP: (&str, u32) = ("app", 1000);
+
+/// A root of a file system, removed when dropped.
+#[derive(Debug)]
+pub struct Rootfs {
+    scratch: ScratchDir,
+}
+
+impl Rootfs {
+    /// Creates a root with all programs of busybox, the users root and [`APP`], and the usual
+    /// folders.
+    ///
+    /// # Panics
+    /// Panics if it cannot be made.
+    pub fn busybox() -> Self {
+        let root = Self::without_shell();
+        let bin = root.path().join("bin");
+        for name in must_run(BUSYBOX, &["--list"], b"").lines() {
+            if name != "busybox" {
+                symlink("busybox", bin.join(name)).expect("busybox lists each program once");
+            }
+        }
+        root
+    }
+
+    /// Creates a root whose only program is busybox itself, under no other name.
+    ///
+    /// # Panics
+    /// Panics if it cannot be made.
+    pub fn without_shell() -> Self {
+        let scratch = ScratchDir::new("root");
+        let folders = [
+            "bin", "dev", "etc", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var",
+        ];
+        for folder in folders {
+            fs::create_dir(scratch.path().join(folder)).expect("the root is new");
+        }
+        fs::copy(BUSYBOX, scratch.path().join("bin/busybox")).expect("busybox-static is installed");
+        let everybody = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(scratch.path().join("tmp"), everybody).expect("it is ours");
+        let (name, number) = APP;
+        let etc = scratch.path().join("etc");
+        let line = |name: &str, number, home: &str| {
+            format!("{name}:x:{number}:{number}::{home}:/bin/sh\n")
+        };
+        let users = line("root", 0, "/root") + &line(name, number, "/tmp");
+        write_file(&etc.join("passwd"), users, 0o644);
+        let groups = format!("root:x:0:\n{name}:x:{number}:\n");
+        write_file(&etc.join("group"), groups, 0o644);
+        write_file(&etc.join("os-release"), "ID=busybox\n", 0o644);
+        let null = scratch.path().join("dev/null").display().to_string();
+        must_run("mknod", &["-m", "666", &null, "c", "1", "3"], b"");
+        Self { scratch }
+    }
+
+    /// Returns its folder.
+    pub fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Returns its folder as text.
+    ///
+    /// # Panics
+    /// Never: the path is made here.
+    pub fn text(&self) -> &str {
+        self.path().to_str().expect("our own path")
+    }
+
+    /// Writes it as an archive into a folder.
+    ///
+    /// # Panics
+    /// Panics if tar fails.
+    pub fn archive(&self, folder: &Path) -> PathBuf {
+        let file = folder.join("root.tar");
+        let path = file.to_str().expect("our own path");
+        must_run("tar", &["-C", self.text(), "-cf", path, "."], b"");
+        file
+    }
+}
