@@ -55,6 +55,7 @@ pub use context::timer::Timer;
 pub use hop::Hop;
 pub use hop::connecting::Connecting;
 pub use hop::method;
+pub use hop::plan::Plan;
 pub use inspect::Dump;
 #[cfg(feature = "json")]
 pub use json::Json;

@@ -5,6 +5,7 @@ mod common;
 pub(crate) mod connecting;
 pub(crate) mod ids;
 pub mod method;
+pub(crate) mod plan;
 pub(crate) mod reuse;
 mod setters;
 
@@ -16,6 +17,7 @@ use crate::hop::method::traits::Method;
 use crate::hop::reuse::reuse;
 use offshoot_codec::Secret;
 use offshoot_proto::Result;
+use offshoot_proto::connect::recipe::Recipe;
 use offshoot_sys as sys;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -74,31 +76,29 @@ impl<M: Method> Hop<M> {
     /// # Errors
     /// Returns an error if the request cannot be sent, or if a setting is invalid.
     pub fn start(self) -> Result<Connecting> {
-        let Self {
-            parent,
-            method,
-            heartbeat,
-            name,
-            title,
-            key,
-            common,
-        } = self;
         let open = || {
             let nonce: [u8; 8] = sys::random();
             let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
-            let name = name.unwrap_or_else(|| method.name());
-            let mut recipe = method.recipe(&nonce);
-            common.apply(&mut recipe, &nonce).map_err(|mut error| {
-                error.context = parent.name_below(&name);
-                error.hop.clone_from(&recipe.hop);
-                *error
-            })?;
-            parent.open_recipe(recipe, &name, title, heartbeat)
+            let (name, recipe) = self.describe(&nonce)?;
+            self.parent
+                .open_recipe(recipe, &name, self.title.clone(), self.heartbeat)
         };
-        match key {
-            Some(key) => reuse(&parent, &key, open),
+        match &self.key {
+            Some(key) => reuse(&self.parent, key, open),
             None => open(),
         }
+    }
+
+    /// Returns the last part of the new context's name, and the hop as data.
+    fn describe(&self, nonce: &str) -> Result<(String, Recipe)> {
+        let name = self.name.clone().unwrap_or_else(|| self.method.name());
+        let mut recipe = self.method.recipe(nonce);
+        self.common.apply(&mut recipe, nonce).map_err(|mut error| {
+            error.context = self.parent.name_below(&name);
+            error.hop.clone_from(&recipe.hop);
+            *error
+        })?;
+        Ok((name, recipe))
     }
 
     /// Sets the last part of the context's name. The default is the method and its target, as in

@@ -10,7 +10,7 @@ use offshoot::harmless;
 use offshoot::methods::Method;
 use offshoot::methods::spec::{BadOption, PasswordOf};
 use offshoot::target::{Hop, Target, TargetError};
-use offshoot::{ConnectErrorKind, Connecting, Context, Error, Secret};
+use offshoot::{ConnectErrorKind, Connecting, Context, Error, Plan, Secret};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -109,6 +109,18 @@ pub(super) struct Paths {
     answers: Option<Mutex<HashMap<Account, Answer>>>,
 }
 
+/// What is done with the password files of the targets.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Passwords {
+    /// They are read. stdin, for which a file is named `-`, may be the program's.
+    Read {
+        /// True if stdin goes to the program.
+        stdin_is_forwarded: bool,
+    },
+    /// They stay closed, and a text stands for each password.
+    Hidden,
+}
+
 /// Applies the options of the command line to the first ssh hop, where the hop has none of its own.
 fn complete(target: &mut Target, connection: &Connection) {
     let Some(ssh) = target.hops.iter_mut().find(|hop| hop.method() == "ssh") else {
@@ -132,14 +144,14 @@ fn complete(target: &mut Target, connection: &Connection) {
 }
 
 impl Paths {
-    /// Reads the targets and their password files. Nothing is connected.
+    /// Reads the targets, and their password files if those are needed. Nothing is connected.
     ///
     /// # Errors
     /// Returns an error if a text is not a target, or if a password file cannot be read.
     pub(super) fn plan<'a>(
         targets: impl IntoIterator<Item = &'a str>,
         connection: &Connection,
-        stdin_is_forwarded: bool,
+        passwords: Passwords,
     ) -> Result<Self, String> {
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut paths = Self {
@@ -174,9 +186,12 @@ impl Paths {
                 let index = match known.get(&path) {
                     Some(index) => *index,
                     None => {
-                        let password = hop
-                            .password_file()
-                            .map(|file| read_password(text, file, stdin_is_forwarded));
+                        let password = hop.password_file().map(|file| match passwords {
+                            Passwords::Read { stdin_is_forwarded } => {
+                                read_password(text, file, stdin_is_forwarded)
+                            }
+                            Passwords::Hidden => Ok(Secret::new("<password>".to_owned())),
+                        });
                         let (password, hop) = (password.transpose()?, hop.clone());
                         let (password, state) = (Mutex::new(password), Mutex::new(State::Idle));
                         let bare = Target {
@@ -214,6 +229,34 @@ impl Paths {
             }
         }
         Ok(paths)
+    }
+
+    /// Returns the numbers of the hops to a target, the nearest first.
+    pub(super) fn hops(&self, target: usize) -> Vec<usize> {
+        let mut hops: Vec<usize> =
+            std::iter::successors(Some(self.ends[target].0), |hop| self.nodes[*hop].above)
+                .collect();
+        hops.reverse();
+        hops
+    }
+
+    /// Returns a hop by its number.
+    pub(super) fn hop(&self, number: usize) -> &Hop {
+        &self.nodes[number].hop
+    }
+
+    /// Returns true if a password can be asked for on the terminal.
+    pub(super) fn may_ask(&self) -> bool {
+        self.terminal.is_some()
+    }
+
+    /// Returns what a hop would do. Nothing is started.
+    ///
+    /// # Errors
+    /// Returns an error if the hop cannot be described, or if there is no image for this machine.
+    pub(super) fn plan_of(&self, number: usize, root: &Context) -> Result<Plan, Error> {
+        let node = &self.nodes[number];
+        described(&node.hop, root, node.password(), self)?.plan()
     }
 
     /// Starts all hops without waiting for any.
@@ -431,11 +474,21 @@ fn begin(
     password: Option<Secret>,
     paths: &Paths,
 ) -> Result<Connecting, Error> {
-    let described = |error: BadOption| Error::System {
+    described(hop, above, password, paths)?.start()
+}
+
+/// Returns a hop of the library, with the options of the command line.
+fn described(
+    hop: &Hop,
+    above: &Context,
+    password: Option<Secret>,
+    paths: &Paths,
+) -> Result<offshoot::Hop<Box<dyn Method>>, Error> {
+    let wrong = |error: BadOption| Error::System {
         action: format!("describing a hop by {}", hop.method()),
         detail: error.to_string(),
     };
-    let mut method = hop.build().map_err(described)?;
+    let mut method = hop.build().map_err(wrong)?;
     if let Some(count) = paths.handshakes {
         method.set_handshakes(count);
     }
@@ -447,9 +500,9 @@ fn begin(
         next = next.heartbeat(seconds);
     }
     // What the hop says itself replaces that.
-    next = hop.finish(next).map_err(described)?;
+    next = hop.finish(next).map_err(wrong)?;
     if let Some(password) = password {
         next = next.password(password);
     }
-    next.start()
+    Ok(next)
 }

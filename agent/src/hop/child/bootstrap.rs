@@ -7,6 +7,7 @@ use crate::hop::child::spawn::Spawned;
 use crate::hop::child::spawn::spawn;
 use crate::hop::child::state::Admission;
 use crate::hop::child::state::Child;
+use crate::hop::method::words;
 use crate::runtime::image_store::OwnImage;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Source;
@@ -17,7 +18,6 @@ use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Nonce;
 use offshoot_bootstrap::Platform;
-use offshoot_bootstrap::Stage0;
 use offshoot_proto::ConnectError;
 use offshoot_proto::ConnectErrorKind;
 use offshoot_proto::ContextId;
@@ -64,16 +64,7 @@ impl Children {
             return;
         };
         let recipe = &child.order.recipe;
-        let title = match child
-            .order
-            .title
-            .as_ref()
-            .unwrap_or(&child.order.name)
-            .as_str()
-        {
-            "" => "offshoot".into(),
-            name => format!("offshoot: {name}"),
-        };
+        let title = title_of(child.order.title.as_ref().unwrap_or(&child.order.name));
         let markers = offshoot_bootstrap::ready_marker(&nonce, &image);
         let dialogue = child.boot.dialogue.anew();
         child.boot.begin(platform, mode, dialogue, &nonce, markers);
@@ -462,6 +453,14 @@ fn image_error(error: &Error) -> ConnectError {
     ConnectError::new(ConnectErrorKind::Platform, error.to_string())
 }
 
+/// Returns the title that `ps` shows for the agent of this name.
+pub(crate) fn title_of(name: &str) -> String {
+    match name {
+        "" => "offshoot".into(),
+        name => format!("offshoot: {name}"),
+    }
+}
+
 fn program_of<'a>(
     recipe: &Recipe,
     image: &Image,
@@ -481,15 +480,5 @@ fn program_of<'a>(
             argv: [title, param.to_string(), String::new()],
         };
     }
-    let stage0 = Stage0::new(image, nonce, mode, title).with_prelude(&recipe.prelude);
-    let mut words = recipe.argv.clone();
-    if !matches!(recipe.attach, Attach::Line | Attach::Script) {
-        words.extend_from_slice(&recipe.shell);
-    }
-    words.push(match recipe.attach {
-        Attach::GuardedWords => stage0.guarded_script(),
-        Attach::Line => stage0.command(&recipe.shell.join(" ")),
-        Attach::Direct | Attach::Words | Attach::Script => stage0.script(),
-    });
-    HopProgram::Words(words)
+    HopProgram::Words(words(recipe, image, nonce, mode, title))
 }

@@ -18,6 +18,7 @@ mod sudo;
 mod tool;
 pub(crate) mod traits;
 mod unshare;
+mod words;
 
 pub use chroot::Chroot;
 pub use command::Command;
@@ -30,3 +31,4 @@ pub use sudo::Sudo;
 pub use tool::{Line, Part, Table, Tool, Values};
 pub use traits::{DEFAULT_HEARTBEAT, DEFAULT_TIMEOUT, Method};
 pub use unshare::Unshare;
+pub(crate) use words::words;

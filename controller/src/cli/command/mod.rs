@@ -5,6 +5,7 @@ mod build_agent;
 mod contract;
 mod job;
 mod ping;
+mod plan;
 mod run;
 mod streams;
 mod version;
@@ -12,6 +13,7 @@ mod version;
 use build_agent::BuildAgent;
 use contract::{Row, row};
 use ping::Ping;
+use plan::Plan;
 use run::Run;
 use version::Version;
 
@@ -19,6 +21,7 @@ use version::Version;
 pub(super) const COMMANDS: &[Row] = &[
     row::<Run>(),
     row::<Ping>(),
+    row::<Plan>(),
     row::<BuildAgent>(),
     row::<Version>(),
 ];

@@ -3,7 +3,7 @@
 use super::contract::Command;
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
-use crate::cli::connect::Paths;
+use crate::cli::connect::{Passwords, Paths};
 use crate::cli::event::Events;
 use crate::cli::exit::{NO_READER, TRANSPORT, misused};
 use crate::cli::ui::notes::tell;
@@ -47,7 +47,10 @@ impl Command for Ping {
 
     fn run(self) -> ! {
         let log = start_log(self.connection.verbose);
-        let paths = Paths::plan([self.target.as_str()], &self.connection, false)
+        let passwords = Passwords::Read {
+            stdin_is_forwarded: false,
+        };
+        let paths = Paths::plan([self.target.as_str()], &self.connection, passwords)
             .unwrap_or_else(|error| misused(error));
         with_tree(log, Duration::ZERO, move |root, _: &Events| {
             measure(&self, &paths, root)

@@ -5,7 +5,7 @@ use super::contract;
 use super::job::Job;
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
-use crate::cli::connect::Paths;
+use crate::cli::connect::{Passwords, Paths};
 use crate::cli::exit::misused;
 use crate::cli::ui::inlet::Inlet;
 use crate::cli::ui::interrupts;
@@ -148,7 +148,9 @@ impl contract::Command for Run {
         let paths = Paths::plan(
             targets.iter().map(String::as_str),
             &connection,
-            forward_stdin,
+            Passwords::Read {
+                stdin_is_forwarded: forward_stdin,
+            },
         )
         .unwrap_or_else(|error| misused(error));
         for (again, first) in &paths.repeated {
