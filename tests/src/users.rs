@@ -44,7 +44,7 @@ const fn user(name: &'static str, shell: &'static str) -> User {
 
 /// Not in sudoers.
 pub const PLAIN: User = user("plain", "/bin/bash");
-/// Passwordless sudo.
+/// Passwordless sudo and doas.
 pub const NOPASS: User = User {
     sudoers: "nopass ALL=(ALL:ALL) NOPASSWD: ALL",
     ..user("nopass", "/bin/bash")
@@ -59,7 +59,7 @@ pub const DEPLOY: User = User {
     sudoers: "deploy ALL=(ALL:ALL) NOPASSWD: ALL",
     ..user("deploy", "/bin/bash")
 };
-/// sudo with [`PASSWORD`], prompted for each time.
+/// sudo and doas with [`PASSWORD`], prompted for each time.
 pub const PW: User = User {
     sudoers: "Defaults:pw timestamp_timeout=0\npw ALL=(ALL:ALL) ALL",
     ..user("pw", "/bin/bash")
@@ -145,6 +145,8 @@ fn prepare_keys() {
     let shells = Path::new(HOME_OF_FIXTURES).join("shells");
     fs::create_dir_all(&shells).expect("/var is writable in the sandbox");
     symlink("/bin/busybox", shells.join("ash")).expect("the directory is new");
+    let busybox = fs::read("/bin/busybox").expect("it is installed");
+    write_file(&shells.join("su"), busybox, 0o4755);
     let key = client_key();
     let path = key.to_str().expect("the path is ours");
     must_run(
@@ -214,9 +216,20 @@ fn prepare_accounts() {
             );
         }
     }
-    must_run("chpasswd", &[], passwords.as_bytes());
+    // In a form that busybox knows as well.
+    must_run(
+        "chpasswd",
+        &["--crypt-method", "SHA512"],
+        passwords.as_bytes(),
+    );
     let rules = "/etc/sudoers.d/offshoot-fixtures";
     write_file(Path::new(rules), sudoers, 0o440);
+    // The last rule of doas that matches applies.
+    write_file(
+        Path::new("/etc/doas.conf"),
+        format!("permit nopass \"{}\"\npermit {}\n", NOPASS.name, PW.name),
+        0o600,
+    );
     // Only our rules, without those of the machine.
     must_run("visudo", &["--check", "--quiet", "--file", rules], b"");
 }

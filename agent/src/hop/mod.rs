@@ -16,8 +16,8 @@ use crate::hop::method::spec::{BadOption, number};
 use crate::hop::method::traits::Method;
 use crate::hop::reuse::reuse;
 use offshoot_codec::Secret;
-use offshoot_proto::Result;
 use offshoot_proto::connect::recipe::Recipe;
+use offshoot_proto::{ConnectError, ConnectErrorKind, Result};
 use offshoot_sys as sys;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -93,7 +93,12 @@ impl<M: Method> Hop<M> {
     fn describe(&self, nonce: &str) -> Result<(String, Recipe)> {
         let name = self.name.clone().unwrap_or_else(|| self.method.name());
         let mut recipe = self.method.recipe(nonce);
-        self.common.apply(&mut recipe, nonce).map_err(|mut error| {
+        let valid = self.method.check().map_err(|(key, value)| {
+            let text = format!("{key} cannot be {value:?}");
+            Box::new(ConnectError::new(ConnectErrorKind::Start, text))
+        });
+        let applied = valid.and_then(|()| self.common.apply(&mut recipe, nonce));
+        applied.map_err(|mut error| {
             error.context = self.parent.name_below(&name);
             error.hop.clone_from(&recipe.hop);
             *error

@@ -197,7 +197,11 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
             ),
         ),
         (Argument::Text { key, noun, .. } | Argument::TextOr { key, noun, .. }, Some(argument)) => {
-            hop.push(key, argument.filled(noun)?);
+            let text = argument.filled(noun)?;
+            if text.starts_with('-') {
+                return argument.wrong(format!("{noun} cannot begin with -"), options_of(spec));
+            }
+            hop.push(key, text);
             Ok(())
         }
     }

@@ -382,6 +382,7 @@ fn an_invalid_target_is_explained() {
         ("no-method:app", "belong to the methods "),
         ("-oProxyCommand=x", "cannot begin with -"),
         ("sudo:", "the user to become is empty"),
+        ("su:-x", "the user to become cannot begin with -"),
         ("local:x", "local takes no argument"),
         ("local,shell", "shell needs a value"),
         ("local,shell=a,shell=b", "already set"),
@@ -494,13 +495,16 @@ impl Dice {
         let mut hop = Hop::new(row);
         for key in hop.argument_keys() {
             match *key {
+                // An argument must not look like an option.
                 _ if matches!(row.spec.argument, Argument::TextOr { .. }) => {
-                    hop.fill(key, (self.below(2) == 0).then(|| self.text()));
+                    hop.fill(key, (self.below(2) == 0).then(|| self.host()));
                 }
                 _ if matches!(row.spec.argument, Argument::Text { default: None, .. }) => {
-                    hop.push(key, self.text());
+                    hop.push(key, self.host());
                 }
-                // A host must not look like an option.
+                _ if matches!(row.spec.argument, Argument::Text { .. }) => {
+                    hop.fill(key, (self.below(2) == 0).then(|| self.host()));
+                }
                 "host" => hop.push(key, self.host()),
                 "port" => hop.fill(
                     key,

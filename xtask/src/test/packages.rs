@@ -6,10 +6,11 @@ use std::process::Command;
 use crate::workspace::{Outcome, target_directory};
 
 /// The program by which a package is recognized, and the package.
-const NEEDED: [(&str, &str); 19] = [
+const NEEDED: [(&str, &str); 20] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
     ("/usr/bin/sudo", "sudo"),
+    ("/usr/bin/doas", "opendoas"),
     ("/usr/bin/busybox", "busybox-static"),
     ("/usr/bin/mksh", "mksh"),
     ("/usr/bin/zsh", "zsh"),

@@ -47,7 +47,7 @@ pub enum Reaction {
     Skip,
     /// Records the reason in case the program exits. For a question, fails with it at once.
     Explain(Explanation),
-    /// Ignores the line, which is of no interest to the user.
+    /// Ignores the line, which is of no interest to the user, or a text that is no question.
     Ignore,
     /// Ignores the line, and forgets the recorded reason.
     Forget,
@@ -84,8 +84,9 @@ impl When {
 /// A rule of a dialogue. The first rule that matches a text applies.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rule {
-    /// True if the rule is about a question: an incomplete line on the terminal that ends in `:` or
-    /// `?`, without echoed stars. False if it is about a complete line on the terminal or stderr.
+    /// True if the rule is about a question: an incomplete line that ends in `:`, `?` or the wide
+    /// colon of Chinese and Japanese, without echoed stars. False if it is about a complete line on
+    /// the terminal or stderr.
     pub asked: bool,
     /// Texts to find in this order, ignoring case. A text that begins with `^` must follow the one
     /// before it directly, or begin the line. The text `@` stands for any recorded name of the
@@ -281,6 +282,7 @@ impl Dialogue {
                 "give one: password() in a program, password-file=PATH or a terminal on the command line",
             ),
             Reaction::Explain(why) => Act::Fail(why.about(quoted)),
+            Reaction::Ignore => return None,
             _ => Act::Type(Secret::new("")),
         };
         self.tail.clear();
@@ -335,9 +337,12 @@ fn quoted<'a>(
         between = rest.get(..place)?;
         rest = rest.get(place + length..)?;
     }
-    // A question ends in `:` or `?`; stars behind it are the echo of an answer.
-    if asked && (rest.contains(&b'*') || !matches!(line.trim_ascii_end().last(), Some(b':' | b'?')))
-    {
+    // Stars behind a question are the echo of an answer.
+    let ends = matches!(
+        line.trim_ascii_end(),
+        [.., b':' | b'?'] | [.., 0xef, 0xbc, 0x9a]
+    );
+    if asked && (rest.contains(&b'*') || !ends) {
         return None;
     }
     Some(if texts.len() == 1 { rest } else { between }.trim_ascii())
@@ -620,6 +625,31 @@ mod tests {
             });
             assert_eq!(found, quoted, "{line:?} {texts:?}");
         }
+    }
+
+    #[test]
+    fn a_question_in_any_language_is_answered_and_a_beginning_message_is_not() {
+        let rules = || {
+            vec![
+                asks(&["^su:"], When::ALWAYS, Reaction::Ignore),
+                asks(&[], When::UNANSWERED, Reaction::Answer(Some("pw".into()))),
+            ]
+        };
+        for prompt in [
+            "Password: ",
+            "Passwort:",
+            "\u{5bc6}\u{7801}\u{ff1a}",
+            "\rx y: ",
+        ] {
+            let mut dialogue = Dialogue::new(rules());
+            let act = dialogue.terminal(prompt.as_bytes());
+            assert_eq!(act, Some(Act::Type("pw".into())), "{prompt}");
+            assert_eq!(dialogue.terminal(b"su: "), None);
+            assert_eq!(dialogue.terminal(b"again: "), None);
+        }
+        let mut dialogue = Dialogue::new(rules());
+        assert_eq!(dialogue.terminal(b"su: "), None);
+        assert_eq!(dialogue.terminal(b"no such user\nPassword"), None);
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub struct Recipe {
     /// True if the program gets a terminal of its own for password prompts. Its standard streams
     /// are pipes in any case.
     pub terminal: bool,
+    /// True if the program asks on stderr or stdout and reads the answer from stdin, to which
+    /// nothing else is written before the loader is ready.
+    pub asks_on_pipes: bool,
     /// Expected lines and questions, and the reactions to them.
     pub rules: Vec<Rule>,
     /// Time limit for the whole hop in milliseconds.
@@ -70,6 +73,7 @@ impl Recipe {
             shell: ["sh".into(), "-c".into()].into(),
             prelude: String::new(),
             terminal: false,
+            asks_on_pipes: false,
             rules: Vec::new(),
             timeout_ms: 30_000,
             hint: String::new(),

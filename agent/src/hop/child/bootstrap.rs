@@ -140,11 +140,10 @@ impl Children {
             io.preamble = image.map(|image| (Arc::clone(image.bytes()), 0));
             io.hold = true;
         }
-        if self
-            .by_link
-            .get(&link)
-            .is_some_and(|child| child.admission == Admission::Admitted)
-        {
+        // A program that asks on its pipes reads nothing but the answer at first.
+        if self.by_link.get(&link).is_some_and(|child| {
+            child.admission == Admission::Admitted && !child.order.recipe.asks_on_pipes
+        }) {
             self.open_output(reactor, core, link, mode);
         }
         Ok(())
@@ -185,8 +184,14 @@ impl Children {
             return Vec::new();
         };
         match child.boot.stdout(bytes) {
+            Progress::Noise if child.order.recipe.asks_on_pipes => {
+                let act = child.boot.dialogue.terminal(bytes);
+                self.act(reactor, core, link, act);
+            }
             Progress::Noise => {}
             Progress::Ready => {
+                // Behind the beginning of the image an answer would damage it.
+                child.order.recipe.asks_on_pipes = false;
                 if let Some(io) = core.io.get_mut(&link) {
                     io.hold = false;
                 }
@@ -218,6 +223,9 @@ impl Children {
         let Some(child) = self.by_link.get_mut(&link) else {
             return;
         };
+        if child.order.recipe.asks_on_pipes {
+            return self.terminal(reactor, core, link, bytes);
+        }
         let level = if child.up { Level::DEBUG } else { Level::INFO };
         for line in child.boot.stderr(bytes) {
             child.log_line(&reactor.shared, level, &line);
@@ -276,7 +284,8 @@ impl Children {
         match act {
             None => {}
             Some(Act::Type(secret)) => {
-                if let Some(terminal) = &child.terminal {
+                let pipe = core.io.get(&link).and_then(|io| io.fd.as_ref());
+                if let Some(terminal) = child.terminal.as_ref().or(pipe) {
                     // A terminal buffers a whole line. If it does not, the program asks again or
                     // times out.
                     let _ = sys::write(terminal, secret.expose());

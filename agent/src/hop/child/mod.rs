@@ -101,7 +101,7 @@ impl Children {
             .find(|(key, _)| *key == order.recipe.key)
             .map(|(_, platform)| *platform);
         let platform = remembered.or(Platform::host()).unwrap_or(Platform::X86_64);
-        let mode = if remembered.is_some() {
+        let mode = if remembered.is_some() || order.recipe.asks_on_pipes {
             Mode::Wait
         } else {
             Mode::Optimistic

@@ -15,6 +15,11 @@ use super::traits::Method;
 pub const METHODS: &[Row] = &[
     row::<super::ssh::Ssh>(),
     row::<super::sudo::Sudo>(),
+    row::<super::su::Su>(),
+    row::<super::doas::Doas>(),
+    row::<super::runuser::Runuser>(),
+    row::<super::pkexec::Pkexec>(),
+    row::<super::run0::Run0>(),
     row::<super::local::Local>(),
     row::<Tool<super::docker::Docker>>(),
     row::<Tool<super::podman::Podman>>(),
@@ -69,6 +74,9 @@ fn build<M: Described>(values: &[(&str, &str)]) -> Result<Box<dyn Method>, BadOp
     for (key, value) in values {
         method.set(key, value)?;
     }
+    method
+        .check()
+        .map_err(|(key, value)| BadOption::new(key, &value))?;
     Ok(Box::new(method))
 }
 

@@ -16,6 +16,14 @@ pub trait Method {
     /// own.
     fn recipe(&self, nonce: &str) -> Recipe;
 
+    /// Checks what the method's program would take for something else.
+    ///
+    /// # Errors
+    /// Returns the key and the value of the setting that is wrong.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        Ok(())
+    }
+
     /// Returns the last part of the new context's name, for instance `ssh.web1`.
     fn name(&self) -> String;
 
@@ -57,6 +65,10 @@ pub trait Method {
 impl<M: Method + ?Sized> Method for Box<M> {
     fn recipe(&self, nonce: &str) -> Recipe {
         (**self).recipe(nonce)
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        (**self).check()
     }
 
     fn name(&self) -> String {

@@ -95,6 +95,12 @@ fn text(input: &mut Input<'_>) -> String {
     if text.is_empty() { "x".into() } else { text }
 }
 
+/// Returns a text that a program does not take for an option.
+fn plain(input: &mut Input<'_>) -> String {
+    let text = Some(text(input)).filter(|text| !text.starts_with('-'));
+    text.unwrap_or_else(|| "web1".into())
+}
+
 fn number(input: &mut Input<'_>, first: u32, last: u32) -> String {
     (first + input.u32() % (last - first + 1)).to_string()
 }
@@ -115,17 +121,16 @@ fn value(input: &mut Input<'_>, option: &OptionSpec) -> String {
 fn hop(input: &mut Input<'_>) -> Hop {
     let row = &METHODS[input.below(METHODS.len())];
     let mut hop = Hop::new(row);
+    let mut instead = None;
     for key in hop.argument_keys() {
-        match *key {
-            _ if matches!(row.spec.argument, Argument::Text { default: None, .. }) => {
-                hop.push(key, text(input));
+        match (&row.spec.argument, *key) {
+            (Argument::TextOr { option, .. }, _) => {
+                hop.push(key, plain(input));
+                instead = Some(*option);
             }
-            // A host name that begins with a dash would be an option of ssh.
-            "host" => {
-                let host = Some(text(input)).filter(|host| !host.starts_with('-'));
-                hop.push(key, host.unwrap_or_else(|| "web1".into()));
-            }
-            "port" => hop.fill(key, input.maybe(|input| number(input, 1, 65_535))),
+            (Argument::Text { default: None, .. }, _) | (_, "host") => hop.push(key, plain(input)),
+            (Argument::Text { .. }, _) => hop.fill(key, input.maybe(plain)),
+            (_, "port") => hop.fill(key, input.maybe(|input| number(input, 1, 65_535))),
             _ => hop.fill(key, input.maybe(text)),
         }
     }
@@ -133,11 +138,9 @@ fn hop(input: &mut Input<'_>) -> Hop {
         let clashes = |other: &OptionSpec| {
             other.excludes == Some(option.key) || option.excludes == Some(other.key)
         };
-        if row
-            .spec
-            .all_options()
-            .any(|other| clashes(other) && hop.get(other.key).is_some())
-        {
+        let given = |other: &&OptionSpec| hop.get(other.key).is_some();
+        let clash = row.spec.all_options().filter(given).any(clashes);
+        if clash || instead == Some(option.key) {
             continue;
         }
         let values = match option.value {

@@ -1,0 +1,88 @@
+//! Rules for programs that ask for a password in words of their own, which may be in any language:
+//! the first question is answered, and further ones are different questions.
+
+use offshoot_codec::Secret;
+use offshoot_proto::ConnectErrorKind as Kind;
+use offshoot_proto::connect::dialogue::{Explanation, Reaction, Rule, When};
+
+/// Words of questions that a password does not answer, as modules of PAM ask them.
+const CODES: [&str; 5] = [
+    "verification code",
+    "one-time",
+    "one time",
+    "passcode",
+    "(otp)",
+];
+
+/// Words of the questions for an expired password.
+const EXPIRED: [&str; 4] = [
+    "new password",
+    "old password",
+    "current password",
+    "(current)",
+];
+
+/// Advice for a hop that wants an administrator's permission.
+pub(super) const LOOK: &str = "its output is shown below; the administrator there has to allow it";
+
+/// Returns the rules for the questions of a program.
+pub(super) fn questions(password: Option<&Secret>) -> Vec<Rule> {
+    let fail = |kind, detail: &str, hint: &str| {
+        Reaction::Explain(Explanation {
+            kind,
+            detail: detail.into(),
+            hint: hint.into(),
+        })
+    };
+    let mut rules = Vec::new();
+    for words in CODES {
+        let code = fail(
+            Kind::Question,
+            "it asks for a code, which a password does not answer",
+            "use a way that asks for none",
+        );
+        rules.push(Rule::asked(When::ALWAYS, &[words], code));
+    }
+    for words in EXPIRED {
+        let expired = fail(
+            Kind::Denied,
+            "the password has to be changed",
+            "change it there with passwd",
+        );
+        rules.push(Rule::asked(When::ALWAYS, &[words], expired));
+    }
+    rules.push(Rule::asked(
+        When::UNANSWERED,
+        &[],
+        Reaction::Answer(password.cloned()),
+    ));
+    let more = fail(
+        Kind::Question,
+        "it asks for more than the password: %",
+        "use a way that asks for a password only",
+    );
+    rules.push(Rule::asked(When::ANSWERED, &[], more));
+    rules
+}
+
+/// A line that explains why a program ends: its condition, its texts, and the reason.
+pub(super) type Row<'a> = (When, &'a [&'a str], Kind, &'a str, &'a str);
+
+/// Returns the rules of a table.
+pub(super) fn explained(rows: &[Row<'_>]) -> impl Iterator<Item = Rule> {
+    rows.iter()
+        .map(|(when, texts, kind, detail, hint)| Rule::explain(*when, texts, *kind, detail, hint))
+}
+
+/// Checks the name of a user that stands among the words of a program.
+pub(super) fn check_user(user: &str) -> Result<(), (&'static str, String)> {
+    match user.is_empty() || user.starts_with('-') {
+        true => Err(("user", user.into())),
+        false => Ok(()),
+    }
+}
+
+/// Returns the name by which a program calls itself in its messages.
+pub(super) fn short_name(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
+}
