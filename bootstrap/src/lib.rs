@@ -46,4 +46,7 @@ pub use image::{Image, ImageError};
 pub use pack::pack;
 pub use param::{Mode, Nonce, Param, ParamError, agent_marker, param, parse_param, ready_marker};
 pub use platform::{PLATFORM_NOTICE, Platform, platform_notice};
-pub use stage0::{MAX_COMMAND, MAX_PRELUDE, MAX_TITLE, Stage0, VARIABLES, clean_title, escape};
+pub use stage0::{
+    MAX_COMMAND, MAX_PRELUDE, MAX_TITLE, PLACES, SYSTEM_PLACES, Stage0, VARIABLES, clean_title,
+    escape,
+};

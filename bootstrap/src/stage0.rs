@@ -23,11 +23,12 @@ pub const MAX_PRELUDE: usize = 4800;
 /// Maximum length of a title in bytes.
 pub const MAX_TITLE: usize = 80;
 
-/// Directories that are tried, in this order: memory first.
-const PLACES: &str = r#""${TMPDIR:-/dev/shm}" /dev/shm /tmp /run /var/tmp "$HOME" /dev ."#;
+/// Directories that are tried, in this order, as words of a shell: memory first.
+pub const PLACES: &str = r#""${TMPDIR:-/dev/shm}" /dev/shm /tmp /run /var/tmp "$HOME" /dev ."#;
 
-/// Those among them in which only root can rename files, so that files can be addressed by name.
-const SYSTEM: &str = "/dev|/dev/shm|/run|/tmp|/var/tmp";
+/// Those among them in which only root can rename files, as a pattern of a shell. Files in the
+/// others are not addressed by name.
+pub const SYSTEM_PLACES: &str = "/dev|/dev/shm|/run|/tmp|/var/tmp";
 
 /// The shell variables of stage 0 itself.
 pub const VARIABLES: [&str; 9] = ["b", "d", "f", "l", "m", "p", "t", "u", "w"];
@@ -101,7 +102,7 @@ impl Stage0 {
             // then addresses the directory through /proc, because bash would put its idea of the
             // working directory in front of a relative name in `exec`.
             format!(
-                r#"{{ case $d in {SYSTEM});;*)cd "$w"&&b=$w&&cd "$d"&&[ -O . ]&&d=/proc/self/cwd;;esac&&mkdir "$d/.o$$"&&f=$d/.o$$&&trap "exec rm -rf \"\$f\"" 0&&"#
+                r#"{{ case $d in {SYSTEM_PLACES});;*)cd "$w"&&b=$w&&cd "$d"&&[ -O . ]&&d=/proc/self/cwd;;esac&&mkdir "$d/.o$$"&&f=$d/.o$$&&trap "exec rm -rf \"\$f\"" 0&&"#
             ),
             format!(
                 r#"printf "$l">"$f/l"&&chmod 700 "$f/l"&&"$f/l"<&-;}} 2>&-;[ $? = {probe} ]&&PWD=$w&&umask $u&&exec "$f/l" "$t" $p "$d" "$f" "$b";[ "$f" ]&&rm -rf "$f";trap - 0;done;umask $u;cd "$b";"#

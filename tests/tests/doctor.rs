@@ -1,10 +1,12 @@
-//! `offshoot plan`, which starts nothing.
+//! `offshoot plan`, which starts nothing, and `offshoot doctor`, against real hosts.
 
 use std::path::Path;
 
+use offshoot_tests::process::must_run;
 use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::{Finished, Leaks, Run};
+use offshoot_tests::users::{NOISY, NOPASS, PLAIN};
+use offshoot_tests::{Finished, Leaks, Run, Sshd};
 
 fn json(finished: &Finished) -> Vec<serde_json::Value> {
     finished
@@ -140,4 +142,246 @@ fn a_plan_opens_no_password_file_and_shows_no_password() {
     assert!(seen.contains("is answered with the password"), "{seen}");
     let refused = plan(&["local/sudo,nonsense"]).finish().expect_code(2);
     assert!(refused.err().contains("no option"), "{}", refused.err());
+}
+
+/// Prepares a run of `offshoot doctor`.
+fn doctor(words: &[&str]) -> Run {
+    Run::offshoot(["doctor", "--no-ask"]).args(words)
+}
+
+/// Prepares the same with the ssh configuration of a server.
+fn doctor_of(server: &Sshd, words: &[&str]) -> Run {
+    doctor(&["-F", &server.config().display().to_string()]).args(words)
+}
+
+/// Returns all advice about a row.
+fn advice(report: &serde_json::Value, about: &str) -> String {
+    let all = report["advice"]
+        .as_array()
+        .expect("a hop that is up has it");
+    let about = all.iter().filter(|advice| advice["about"] == about);
+    let texts: Vec<_> = about.filter_map(|advice| advice["text"].as_str()).collect();
+    texts.join("\n")
+}
+
+#[test]
+fn each_hop_of_a_healthy_path_is_reported_without_advice() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let target = format!("{}@web1/sudo", NOPASS.name);
+    let seen = doctor_of(&server, &["--json", &target])
+        .finish()
+        .expect_code(0);
+    let reports = json(&seen);
+    assert_eq!(reports.len(), 2, "{}", seen.out());
+    for (report, user, context) in [
+        (&reports[0], NOPASS.name, "ssh.web1"),
+        (&reports[1], "root", "ssh.web1.sudo.root"),
+    ] {
+        assert_eq!(report["target"], target.as_str());
+        assert_eq!(report["context"], context);
+        assert_eq!(report["user"]["name"], user);
+        assert_eq!(report["shell"], "/bin/bash");
+        assert_eq!(report["platform"]["machine"], std::env::consts::ARCH);
+        assert_eq!(report["umask"], "0022");
+        assert_eq!(report["memfd"]["executes"], true);
+        assert_eq!(report["clock_s"], 0);
+        assert_eq!(report["sudo"]["passwordless"], true);
+        let first = &report["places"][0];
+        assert!(
+            first["path"] == "/dev/shm" && first["state"] == "runs",
+            "{first}"
+        );
+        let time = |key: &str| report[key].as_f64().expect("it is a number");
+        assert!(time("ping_ms") > 0.0 && time("connect_ms") > time("ping_ms"));
+        assert!(report["limits"]["nofile"].as_u64() > Some(0), "{report}");
+        assert!(report["memory"]["total_kib"].as_u64() > Some(0), "{report}");
+        assert!(
+            report["ssh"]
+                .as_str()
+                .is_some_and(|ssh| ssh.starts_with("OpenSSH"))
+        );
+        assert_eq!(report["startup"][0]["bytes"], 0, "{report}");
+    }
+    // Of two targets the common hop is reported once.
+    let first = format!("{}@web1", NOPASS.name);
+    let text = doctor_of(&server, &[&target, &first])
+        .finish()
+        .expect_code(0)
+        .out();
+    for part in [
+        format!("{target}\n  hop 1 of 2: nopass@web1\n    connected "),
+        "  hop 2 of 2: sudo\n    connected ".into(),
+        format!("\n\n{first}\n  hop 1 of 1: nopass@web1\n                  see above\n"),
+    ] {
+        assert!(text.contains(&part), "{part:?} is missing in {text}");
+    }
+    assert!(!text.contains("ADVICE"), "{text}");
+}
+
+#[test]
+fn a_hop_that_fails_is_reported_with_its_way_out() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let target = format!("{}@web1/sudo/local", PLAIN.name);
+    let seen = doctor_of(&server, &["--json", &target])
+        .finish()
+        .expect_code(255);
+    let reports = json(&seen);
+    assert_eq!(reports.len(), 2, "{}", seen.out());
+    assert_eq!(reports[0]["sudo"]["passwordless"], false);
+    let error = reports[1]["error"].as_str().expect("it has failed");
+    assert!(
+        error.starts_with("sudo: ") && error.contains("; "),
+        "{error}"
+    );
+    let text = doctor_of(&server, &[&target])
+        .finish()
+        .expect_code(255)
+        .out();
+    assert!(text.contains("    failed        sudo: "), "{text}");
+    assert!(
+        text.ends_with("hop 3 of 3: local\n                  not tried\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_tmpdir_that_executes_nothing_has_advice() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("noexec");
+    let folder = scratch.path().join("mount");
+    std::fs::create_dir(&folder).expect("its parent is ours");
+    let folder = folder.to_str().expect("our own path");
+    must_run(
+        "busybox",
+        &["mount", "-t", "tmpfs", "-o", "noexec", "tmpfs", folder],
+        b"",
+    );
+    let target = format!("local,env=TMPDIR=[{folder}]");
+    let seen = doctor(&["--json", &target]).finish();
+    must_run("busybox", &["umount", folder], b"");
+    let report = &json(&seen.expect_code(1))[0];
+    assert_eq!(report["places"][0]["path"], folder);
+    assert_eq!(report["places"][0]["state"], "does not execute");
+    assert_eq!(report["places"][1]["state"], "runs");
+    let text = advice(report, "places");
+    assert!(
+        text.contains("TMPDIR") && text.contains("env=TMPDIR=[/dev/shm]"),
+        "{text}"
+    );
+}
+
+#[test]
+fn start_up_files_that_print_or_take_long_have_advice() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let target = format!("{}@web1", NOISY.name);
+    let seen = doctor_of(&server, &["--json", &target])
+        .finish()
+        .expect_code(1);
+    let report = &json(&seen)[0];
+    let printed = NOISY
+        .startup
+        .map(|(_, text)| text.contains("Welcome to noisy!"));
+    assert_eq!(printed, Some(true), "the fixture prints");
+    assert!(
+        report["startup"][0]["bytes"].as_u64() > Some(20),
+        "{report}"
+    );
+    let text = advice(report, "startup");
+    assert!(text.contains("/bin/bash -c true` prints "), "{text}");
+
+    // The login shell of root, with a home of its own.
+    let scratch = ScratchDir::new("home");
+    scratch.file(".profile", "echo hello\nsleep 2\n", 0o644);
+    let target = format!("local,env=HOME=[{}]", scratch.path().display());
+    let seen = doctor(&["--json", &target]).finish().expect_code(1);
+    let report = &json(&seen)[0];
+    assert_eq!(report["startup"][0]["bytes"], 0, "{report}");
+    assert_eq!(report["startup"][1]["bytes"], 6, "{report}");
+    assert!(
+        report["startup"][1]["ms"].as_f64() >= Some(2000.0),
+        "{report}"
+    );
+    let text = advice(report, "startup");
+    assert!(
+        text.contains("takes 2") && text.contains("prints 6 bytes (hops with `login` only)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn hostile_and_missing_tools_are_bounded_and_harmless() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("tools");
+    let tool = |name: &str, script: &str| {
+        scratch.file(name, format!("#!/bin/sh\n{script}\n"), 0o755);
+    };
+    // The bootstrap asks for the machine, and needs the truth.
+    let machine = std::env::consts::ARCH;
+    tool(
+        "uname",
+        &format!(
+            "[ $1 = -m ]&&exec echo {machine}\nprintf 'x\\033[2J\\nuser=forged\\342\\200\\256\\nend=yes\\n'"
+        ),
+    );
+    tool(
+        "id",
+        "while :;do echo yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy >&2||exit;done",
+    );
+    tool("sudo", "exec sleep 100");
+    let target = format!(
+        "local,shell=[/bin/sh],env=PATH=[{}:/usr/bin:/bin]",
+        scratch.path().display()
+    );
+    // Each waits for sudo until its time is up.
+    std::thread::scope(|both| {
+        for form in ["--json", "--connect-timeout=30"] {
+            let run = doctor(&[form, &target]).limit(LIMIT);
+            both.spawn(|| {
+                let text = run.finish().expect_code(1).out();
+                for part in ["forged", "sudo is slow"] {
+                    assert!(text.contains(part), "{part:?} is missing in {text}");
+                }
+                let harmless = !text.contains(['\u{1b}', '\u{202e}']);
+                assert!(harmless && text.len() < 20_000, "{text}");
+            });
+        }
+    });
+}
+
+#[test]
+fn the_steps_of_ssh_are_timed_by_one_more_login() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let target = format!("{}@web1", NOPASS.name);
+    let seen = doctor_of(&server, &["--json", "--ssh", &target])
+        .finish()
+        .expect_code(0);
+    let steps = &json(&seen)[0]["ssh_steps"];
+    let names: Vec<_> = steps["steps"]
+        .as_array()
+        .expect("it is a list")
+        .iter()
+        .collect();
+    let names: Vec<_> = names
+        .iter()
+        .filter_map(|step| step["step"].as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "connect",
+            "key exchange",
+            "authentication",
+            "session",
+            "command"
+        ]
+    );
+    assert!(
+        steps["kex"].as_str().is_some_and(|kex| !kex.is_empty()),
+        "{steps}"
+    );
+    assert_eq!(steps["trouble"], serde_json::Value::Null);
 }

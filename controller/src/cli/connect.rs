@@ -66,6 +66,8 @@ struct Node {
     state: Mutex<State>,
     /// The start of the last attempt.
     begun: Mutex<Instant>,
+    /// The time that the last attempt took.
+    took: Mutex<Duration>,
 }
 
 /// A method, and the user whose password it asks for: the user to log in as, or the user who calls
@@ -210,6 +212,7 @@ impl Paths {
                             account,
                             state,
                             begun,
+                            took: Mutex::default(),
                         });
                         paths.nodes.len() - 1
                     }
@@ -243,6 +246,29 @@ impl Paths {
     /// Returns a hop by its number.
     pub(super) fn hop(&self, number: usize) -> &Hop {
         &self.nodes[number].hop
+    }
+
+    /// Returns the numbers of all hops.
+    pub(super) fn numbers(&self) -> std::ops::Range<usize> {
+        0..self.nodes.len()
+    }
+
+    /// Waits for a hop, which is started unless it was. Returns its context, and the time that its
+    /// last attempt took.
+    ///
+    /// # Errors
+    /// Returns the reason why it failed. The reason is about one hop, so it has no number.
+    pub(super) fn wait_for(
+        &self,
+        number: usize,
+        root: &Context,
+    ) -> Result<(Context, Duration), Failure> {
+        let context = self.reach(number, root).map_err(|failure| Failure {
+            hop: (failure.hop.0, 1),
+            ..failure
+        })?;
+        let took = self.nodes[number].took.lock();
+        Ok((context, *took.unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Returns true if a password can be asked for on the terminal.
@@ -418,10 +444,12 @@ fn account(hops: &[Hop]) -> Account {
 }
 
 impl Node {
-    /// Logs the outcome of an attempt.
+    /// Logs the outcome of an attempt, and keeps its time.
     fn tell(&self, result: &Result<Context, Error>) {
         let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let (place, ms) = (&self.place, begun.elapsed().as_millis());
+        let took = begun.elapsed();
+        *self.took.lock().unwrap_or_else(PoisonError::into_inner) = took;
+        let (place, ms) = (&self.place, took.as_millis());
         verbose::note(|| match result {
             Ok(context) => format!("{place}: connected after {ms} ms, as {context}"),
             Err(error) => format!(

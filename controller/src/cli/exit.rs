@@ -2,6 +2,8 @@
 
 use std::process::exit;
 
+/// Exit status if a report has advice.
+pub(super) const ADVICE: i32 = 1;
 /// Exit status of a wrong command line.
 pub(super) const USAGE: i32 = 2;
 /// Exit status if the program was found but could not be executed, as in a shell.

@@ -28,6 +28,7 @@ Examples:
   offshoot run web1 web2 web3 -- uptime       on several hosts at once
   offshoot ping bastion/ssh:db7               the round trip time
   offshoot plan web1/sudo                     what would be executed, without doing it
+  offshoot doctor web1/sudo                   what each hop has, and what to change there
 
 `offshoot run --help` has the details, and `offshoot help targets` the grammar of targets.
 A target needs Linux and a POSIX shell. Nothing is installed there, and nothing is left behind.";

@@ -3,6 +3,7 @@
 
 mod build_agent;
 mod contract;
+mod doctor;
 mod job;
 mod ping;
 mod plan;
@@ -12,6 +13,7 @@ mod version;
 
 use build_agent::BuildAgent;
 use contract::{Row, row};
+use doctor::Doctor;
 use ping::Ping;
 use plan::Plan;
 use run::Run;
@@ -22,6 +24,7 @@ pub(super) const COMMANDS: &[Row] = &[
     row::<Run>(),
     row::<Ping>(),
     row::<Plan>(),
+    row::<Doctor>(),
     row::<BuildAgent>(),
     row::<Version>(),
 ];

@@ -1,0 +1,181 @@
+//! The steps of ssh, by the debug messages of one more login over the same hop.
+
+use super::advice::Advice;
+use super::context::Row;
+use super::run;
+use super::units::{ms, readable};
+use offshoot::methods::Recipe;
+use offshoot::{Context, harmless};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A step that takes longer has advice.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// The steps: the name, the beginning of the message that ends it, and advice if it is slow.
+const STEPS: [(&str, &str, &str); 4] = [
+    (
+        "connect",
+        "debug1: Connection established",
+        "the name or the network is slow: time getent hosts HOST; option=[AddressFamily=inet] if IPv6 is not routed",
+    ),
+    (
+        "key exchange",
+        "debug1: SSH2_MSG_NEWKEYS received",
+        "look at the load of the server; option=[KexAlgorithms=curve25519-sha256] is the cheapest",
+    ),
+    (
+        "authentication",
+        "Authenticated to ",
+        "option=[GSSAPIAuthentication=no] here; UseDNS no in sshd_config there, and its PAM modules",
+    ),
+    (
+        "session",
+        "debug1: Sending command",
+        "the session modules of PAM there are slow: look for pam_motd and pam_systemd in /etc/pam.d/sshd",
+    ),
+];
+
+/// The steps that ssh has made.
+#[derive(Default, PartialEq, Debug)]
+pub(super) struct Steps {
+    /// The key exchange algorithm.
+    kex: Option<String>,
+    /// The names of steps, the time of each, and advice.
+    took: Vec<(&'static str, Duration, &'static str)>,
+    /// The reason why there are no more.
+    trouble: Option<String>,
+}
+
+impl Steps {
+    /// Logs in from a context by a recipe, without a password, to run `true`.
+    pub(super) fn of(from: &Context, recipe: &Recipe) -> Self {
+        let Some((program, arguments)) = recipe.argv.split_first() else {
+            return Self::default();
+        };
+        // The words read a line before they connect.
+        let ran = run::run(from, b"\n", |context| {
+            context.command(program).args(arguments).arg("true")
+        });
+        let mut steps = Self::read(&ran.stderr, ran.took);
+        if ran.status.is_none_or(|status| !status.success()) {
+            let text = ran.stderr();
+            let mut said = text.lines().filter(|line| !line.starts_with("debug"));
+            let last = said.next_back().unwrap_or("it did not end in time");
+            steps.trouble = Some(harmless(last).chars().take(200).collect());
+        }
+        steps
+    }
+
+    fn read(stderr: &[(Duration, Vec<u8>)], end: Duration) -> Self {
+        let mut steps = Self::default();
+        let (mut line, mut since) = (Vec::new(), Duration::ZERO);
+        for (at, bytes) in stderr {
+            for byte in bytes {
+                if *byte != b'\n' {
+                    line.push(*byte);
+                    continue;
+                }
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                line.clear();
+                if let Some(name) = text.strip_prefix("debug1: kex: algorithm: ") {
+                    steps.kex = Some(harmless(name).chars().take(100).collect());
+                }
+                let next = STEPS[steps.took.len().min(STEPS.len())..]
+                    .iter()
+                    .find(|(_, message, _)| text.starts_with(message));
+                if let Some((name, _, advice)) = next {
+                    steps.took.push((name, at.saturating_sub(since), advice));
+                    since = *at;
+                }
+            }
+        }
+        if steps
+            .took
+            .last()
+            .is_some_and(|(name, ..)| *name == "session")
+        {
+            let advice = "see the start-up files of the login shell there";
+            steps
+                .took
+                .push(("command", end.saturating_sub(since), advice));
+        }
+        steps
+    }
+
+    /// Returns the row of the table.
+    pub(super) fn row(&self) -> Row {
+        let mut text: Vec<String> = self
+            .took
+            .iter()
+            .map(|(name, took, _)| format!("{name} {}", readable(*took)))
+            .collect();
+        text.extend(self.kex.clone());
+        text.extend(self.trouble.as_ref().map(|why| format!("then: {why}")));
+        let steps: Vec<Value> = self
+            .took
+            .iter()
+            .map(|(name, took, _)| json!({ "step": name, "ms": ms(*took) }))
+            .collect();
+        let value = json!({ "kex": self.kex, "steps": steps, "trouble": self.trouble });
+        Row::new("ssh steps", "ssh_steps", text.join(", "), value)
+    }
+
+    /// Returns advice for each slow step.
+    pub(super) fn advice(&self) -> impl Iterator<Item = Advice> {
+        let slow = self.took.iter().filter(|(_, took, _)| *took > SLOW);
+        slow.map(|(name, took, advice)| {
+            let text = format!("{name} of ssh takes {}: {advice}", readable(*took));
+            Advice::new("ssh_steps", text)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_read_from_the_debug_messages_as_they_arrive() {
+        let at = Duration::from_millis;
+        let pieces = [
+            (at(10), &b"[offshoot 0] way x\ndebug1: Connection esta"[..]),
+            (
+                at(20),
+                b"blished.\r\ndebug1: kex: algorithm: curve\x1b[31m\n",
+            ),
+            (at(50), b"debug1: SSH2_MSG_NEWKEYS received\n"),
+            (
+                at(1990),
+                b"Authenticated to web1 ([::1]:22) using \"publickey\".\n",
+            ),
+            (at(2000), b"debug1: Sending command: true\n"),
+        ];
+        let pieces: Vec<_> = pieces
+            .iter()
+            .map(|(at, text)| (*at, text.to_vec()))
+            .collect();
+        let steps = Steps::read(&pieces, at(2100));
+        let times: Vec<_> = steps
+            .took
+            .iter()
+            .map(|(name, took, _)| (*name, *took))
+            .collect();
+        assert_eq!(
+            times,
+            [
+                ("connect", at(20)),
+                ("key exchange", at(30)),
+                ("authentication", at(1940)),
+                ("session", at(10)),
+                ("command", at(100)),
+            ]
+        );
+        assert_eq!(steps.kex.as_deref(), Some("curve\u{fffd}[31m"));
+        let advice: Vec<_> = steps.advice().collect();
+        assert!(
+            advice.len() == 1 && advice[0].text.contains("GSSAPIAuthentication=no"),
+            "{advice:?}"
+        );
+    }
+}
