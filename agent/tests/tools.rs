@@ -371,3 +371,284 @@ fn a_reason_on_stdout_counts_unless_stderr_has_one() {
     assert_eq!(failed(&format!("{no_user}\n"), missing).0, Kind::NotFound);
     assert_eq!(failed("nothing known\n", "").0, Kind::Exited);
 }
+
+#[test]
+fn lxc_looks_at_the_container_before_it_enters() {
+    let recipe = recipe(
+        "lxc",
+        &[
+            ("container", "a"),
+            ("path", "/p"),
+            ("user", "7"),
+            ("env", "A=b"),
+            ("arg", "--x"),
+        ],
+    );
+    let expected = "lxc a /p lxc-attach -P /p -n a --clear-env -v A=b -u 7 -g 7 --x --";
+    assert_eq!(recipe.argv[3..].join(" "), expected);
+    assert_eq!(recipe.hop, "lxc:a");
+}
+
+#[test]
+fn lxd_and_incus_have_the_same_words_behind_their_names() {
+    let values = [
+        ("instance", "a"),
+        ("remote", "r"),
+        ("project", "p"),
+        ("user", "7"),
+        ("env", "A=b"),
+        ("arg", "--x"),
+    ];
+    for (method, program) in [("lxd", "lxc"), ("incus", "incus")] {
+        let all = format!(
+            "{program} exec --mode=non-interactive --project p --env A=b --user 7 --group 7 --x r:a --"
+        );
+        words(method, &values, &all);
+        let short = format!("{program} exec --mode=non-interactive a --");
+        words(method, &[("instance", "a")], &short);
+        let row = registry::find(method).expect("it is a method");
+        assert!(
+            row.build(&[("instance", "-a")]).is_err(),
+            "no instance is an option"
+        );
+    }
+}
+
+#[test]
+fn kubectl_names_pod_container_and_configuration() {
+    words(
+        "kubectl",
+        &[
+            ("pod", "p"),
+            ("namespace", "n"),
+            ("container", "c"),
+            ("kubeconfig", "/k"),
+            ("context", "x"),
+            ("arg", "--as=me"),
+        ],
+        "kubectl --kubeconfig=/k --context=x --namespace=n --as=me exec -i --container=c p --",
+    );
+}
+
+#[test]
+fn other_tools_get_their_values_as_their_own_arguments() {
+    words(
+        "buildah",
+        &[
+            ("container", "c"),
+            ("user", "u"),
+            ("env", "A=b"),
+            ("dir", "/d"),
+            ("arg", "--x"),
+        ],
+        "buildah run --user u --env A=b --workingdir /d --x -- c",
+    );
+    let nspawn = "systemd-nspawn --quiet --register=no --keep-unit --pipe";
+    words(
+        "nspawn",
+        &[
+            ("place", "/r"),
+            ("user", "u"),
+            ("env", "A=b"),
+            ("dir", "/d"),
+            ("arg", "--x"),
+        ],
+        &format!("{nspawn} --user=u --setenv=A=b --chdir=/d --x --directory=/r --"),
+    );
+    words(
+        "nspawn",
+        &[("place", "m")],
+        &format!("{nspawn} --machine=m --"),
+    );
+    let bwrap = "--dev /dev --proc /proc";
+    words(
+        "bwrap",
+        &[
+            ("root", "/r"),
+            ("user", "7"),
+            ("env", "A=b=c"),
+            ("dir", "/d"),
+            ("arg", "--x"),
+        ],
+        &format!(
+            "bwrap --die-with-parent --bind /r / {bwrap} --unshare-user --uid 7 --gid 7 --setenv A b=c --chdir /d --x --"
+        ),
+    );
+    words(
+        "bwrap",
+        &[],
+        &format!("bwrap --die-with-parent --bind / / {bwrap} --"),
+    );
+    words(
+        "machinectl",
+        &[
+            ("machine", "m"),
+            ("user", "u"),
+            ("env", "A=b"),
+            ("dir", "/d"),
+        ],
+        "systemd-run --machine=m --quiet --collect --wait --pipe --uid=u --setenv=A=b --working-directory=/d --",
+    );
+    let jail = recipe("jail", &[("jail", "j"), ("user", "u")]);
+    assert_eq!(jail.argv[3..].join(" "), "jail /usr/sbin/jexec -U u j");
+}
+
+#[test]
+fn messages_of_the_other_tools_are_told_apart() {
+    for (method, line, kind, part) in [
+        (
+            "buildah",
+            "Error: reading build container \"x\": container not known",
+            Kind::NotFound,
+            ": x",
+        ),
+        (
+            "buildah",
+            "process failed to start with error: exec: \"sh\": executable file not found in $PATHprocess exited",
+            Kind::NoShell,
+            "no program sh",
+        ),
+        (
+            "lxc",
+            "lxc-attach: x: ../src/lxc/attach.c: get_attach_context: 406 Connection refused - Failed to get init pid",
+            Kind::NotRunning,
+            "does not exist or is not running",
+        ),
+        ("lxc", "lxc: state FROZEN", Kind::NotRunning, "frozen"),
+        (
+            "incus",
+            "Error: Instance not found",
+            Kind::NotFound,
+            "no such instance",
+        ),
+        (
+            "incus",
+            "Error: Failed to fetch instance \"x\" in project \"default\": Instance not found",
+            Kind::NotFound,
+            "no such instance",
+        ),
+        (
+            "incus",
+            "Error: Instance is not running",
+            Kind::NotRunning,
+            "not running",
+        ),
+        (
+            "incus",
+            "Error: Command not found",
+            Kind::NoShell,
+            "no program sh",
+        ),
+        (
+            "incus",
+            "Error: You don't have the needed permissions to talk to the incus daemon (socket path: /x)",
+            Kind::Denied,
+            "may not use",
+        ),
+        (
+            "incus",
+            "Error: The incus daemon doesn't appear to be started (socket path: /x)",
+            Kind::Unreachable,
+            "not started",
+        ),
+        (
+            "lxd",
+            "Error: Get \"http://unix.socket/1.0\": dial unix /x: connect: permission denied",
+            Kind::Denied,
+            "may not use",
+        ),
+        (
+            "kubectl",
+            "Error from server (Forbidden): pods \"x\" is forbidden: User \"u\" cannot create resource \"pods/exec\"",
+            Kind::Denied,
+            "may not do that",
+        ),
+        (
+            "kubectl",
+            "error: You must be logged in to the server (Unauthorized)",
+            Kind::Denied,
+            "does not know this user",
+        ),
+        (
+            "kubectl",
+            "Unable to connect to the server: dial tcp: lookup x: no such host",
+            Kind::Unreachable,
+            "no such host",
+        ),
+        (
+            "kubectl",
+            "error: unable to upgrade connection: container not found (\"main\")",
+            Kind::NotRunning,
+            ": main",
+        ),
+        (
+            "kubectl",
+            "error: unable to upgrade connection: error dialing backend: x",
+            Kind::Unreachable,
+            "dialing backend",
+        ),
+        (
+            "machinectl",
+            "Failed to connect to bus: Host is down",
+            Kind::Unreachable,
+            "systemd",
+        ),
+        (
+            "machinectl",
+            "Failed to connect to bus: No such file or directory",
+            Kind::NotRunning,
+            "machine",
+        ),
+        (
+            "machinectl",
+            "Failed to find executable sh: No such file or directory",
+            Kind::NoShell,
+            "sh",
+        ),
+        (
+            "machinectl",
+            "Failed to start transient service unit: Interactive authentication required.",
+            Kind::Denied,
+            "may not",
+        ),
+        ("jail", "jexec: jail \"x\" not found", Kind::NotFound, ": x"),
+        (
+            "jail",
+            "jexec: ghost: no such user",
+            Kind::NoSuchUser,
+            ": ghost",
+        ),
+        (
+            "jail",
+            "jexec: jail_attach(1): Operation not permitted",
+            Kind::Denied,
+            "root",
+        ),
+        (
+            "jail",
+            "jexec: execvp: sh: No such file or directory",
+            Kind::NoShell,
+            "no program sh",
+        ),
+        (
+            "bwrap",
+            "bwrap: setting up uid map: Permission denied",
+            Kind::Denied,
+            "user namespace",
+        ),
+        (
+            "bwrap",
+            "bwrap: No permissions to creating new namespace, likely because the kernel does not allow it",
+            Kind::Denied,
+            "may not make namespaces",
+        ),
+        (
+            "nspawn",
+            "Directory \"/x\" doesn't look like it has an OS tree (/usr/ directory is missing). Refusing.",
+            Kind::NotFound,
+            "no root of a system",
+        ),
+    ] {
+        means(method, line, kind, part);
+    }
+}

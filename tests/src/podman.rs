@@ -165,6 +165,12 @@ impl Drop for Podman {
         for folder in ["/run/libpod", "/run/runc", "/run/crun", "/run/containers"] {
             let _ = fs::remove_dir_all(folder);
         }
+        // What a killed buildah leaves.
+        for entry in fs::read_dir("/var/tmp").into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("buildah") {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
         for prefix in ["libpod", "buildah"] {
             cgroups::remove(prefix);
         }

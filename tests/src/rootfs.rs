@@ -16,7 +16,9 @@ pub const APP: (&str, u32) = ("app", 1000);
 /// A root of a file system, removed when dropped.
 #[derive(Debug)]
 pub struct Rootfs {
-    scratch: ScratchDir,
+    // Some tools put a lock file beside the root.
+    _scratch: ScratchDir,
+    path: PathBuf,
 }
 
 impl Rootfs {
@@ -42,17 +44,20 @@ impl Rootfs {
     /// Panics if it cannot be made.
     pub fn without_shell() -> Self {
         let scratch = ScratchDir::new("root");
+        let path = scratch.path().join("root");
+        fs::create_dir(&path).expect("the scratch folder is new");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
         let folders = [
             "bin", "dev", "etc", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var",
         ];
         for folder in folders {
-            fs::create_dir(scratch.path().join(folder)).expect("the root is new");
+            fs::create_dir(path.join(folder)).expect("the root is new");
         }
-        fs::copy(BUSYBOX, scratch.path().join("bin/busybox")).expect("busybox-static is installed");
+        fs::copy(BUSYBOX, path.join("bin/busybox")).expect("busybox-static is installed");
         let everybody = fs::Permissions::from_mode(0o1777);
-        fs::set_permissions(scratch.path().join("tmp"), everybody).expect("it is ours");
+        fs::set_permissions(path.join("tmp"), everybody).expect("it is ours");
         let (name, number) = APP;
-        let etc = scratch.path().join("etc");
+        let etc = path.join("etc");
         let line = |name: &str, number, home: &str| {
             format!("{name}:x:{number}:{number}::{home}:/bin/sh\n")
         };
@@ -61,14 +66,17 @@ impl Rootfs {
         let groups = format!("root:x:0:\n{name}:x:{number}:\n");
         write_file(&etc.join("group"), groups, 0o644);
         write_file(&etc.join("os-release"), "ID=busybox\n", 0o644);
-        let null = scratch.path().join("dev/null").display().to_string();
+        let null = path.join("dev/null").display().to_string();
         must_run("mknod", &["-m", "666", &null, "c", "1", "3"], b"");
-        Self { scratch }
+        Self {
+            _scratch: scratch,
+            path,
+        }
     }
 
     /// Returns its folder.
     pub fn path(&self) -> &Path {
-        self.scratch.path()
+        &self.path
     }
 
     /// Returns its folder as text.

@@ -282,3 +282,57 @@ fn a_temporary_container_of_podman_is_always_removed() {
         assert!(gone, "after {after}: {:?}", podman.containers());
     });
 }
+
+#[test]
+fn buildah_reaches_a_container_with_the_options_of_its_own_tool() {
+    let _leaks = Leaks::begin();
+    let podman = Podman::start();
+    podman.build_container("work", podman::IMAGE);
+    let router = router();
+    let target = "local/buildah:work,user=app,env=A=b c,dir=[/tmp],arg=--network=none/local";
+    let all = up(&router, target);
+    assert_eq!(facts(&all).uid, APP.1);
+    assert_eq!(said(&all, &["sh", "-c", "echo $A.$PWD"]), "b c./tmp");
+    assert_eq!(said(&all, &["cat", "/etc/os-release"]), "ID=busybox");
+}
+
+#[test]
+fn buildah_names_each_reason_of_a_failure() {
+    let _leaks = Leaks::begin();
+    let podman = Podman::start();
+    podman.build_container("work", podman::IMAGE);
+    podman.build_container("noshell", podman::NO_SHELL);
+    let router = router();
+    for (hop, kind, parts) in [
+        (
+            "buildah:missing",
+            Kind::NotFound,
+            &["there is no such container: missing", "buildah containers"][..],
+        ),
+        (
+            "buildah:noshell",
+            Kind::NoShell,
+            &["cannot start sh", "POSIX shell"],
+        ),
+        (
+            "buildah:work,user=ghost",
+            Kind::NoSuchUser,
+            &["no such user: ghost"],
+        ),
+        (
+            "buildah:work,program=no-such-buildah",
+            Kind::Start,
+            &["is no-such-buildah installed there?"],
+        ),
+    ] {
+        fails(&router, &format!("{hop},arg=--network=none"), kind, parts);
+    }
+}
+
+#[test]
+fn a_container_of_buildah_keeps_no_process_of_a_hop() {
+    let _leaks = Leaks::begin();
+    let podman = Podman::start();
+    podman.build_container("work", podman::IMAGE);
+    ends_with_its_link("buildah:work,arg=--network=none", "buildah run", |_| {});
+}

@@ -462,3 +462,162 @@ fn nothing_of_a_hop_by_a_command_stays() {
     let _leaks = Leaks::begin();
     ends_with_its_link("command:[setsid -w]", "setsid -w", |_| {});
 }
+
+#[test]
+fn bwrap_makes_a_root_for_any_user() {
+    let _leaks = Leaks::begin();
+    let root = Rootfs::busybox();
+    let router = router();
+    let context = router.bwrap(root.text()).connect();
+    let context = context.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(said(&context, &["cat", "/etc/os-release"]), "ID=busybox");
+    let target = format!(
+        "sudo:plain/bwrap:[{}],user=1000,env=A=b c,dir=[/tmp],arg=--unshare-pid/local",
+        root.text()
+    );
+    let all = up(&router, &target);
+    assert_eq!(facts(&all).uid, 1000);
+    assert_eq!(said(&all, &["sh", "-c", "echo $A.$PWD"]), "b c./tmp");
+    assert_ne!(namespace(&all, "pid"), own_namespace("pid"));
+    up(&router, "bwrap");
+}
+
+#[test]
+fn bwrap_names_each_reason_of_a_failure() {
+    let _leaks = Leaks::begin();
+    let (root, bare) = (Rootfs::busybox(), Rootfs::without_shell());
+    let router = router();
+    for (target, kind, parts) in [
+        (
+            "bwrap:[/no/folder]".to_owned(),
+            Kind::NotFound,
+            &["no such folder", "/no/folder"][..],
+        ),
+        (
+            format!("bwrap:[{}]", bare.text()),
+            Kind::NoShell,
+            &["no program sh"],
+        ),
+        (
+            format!("bwrap:[{}],dir=[/no/folder]", root.text()),
+            Kind::NotFound,
+            &["no such working directory: /no/folder"],
+        ),
+        (
+            "bwrap,program=no-such-bwrap".to_owned(),
+            Kind::Start,
+            &["is no-such-bwrap installed there?"],
+        ),
+    ] {
+        fails(&router, &target, kind, parts);
+    }
+    let limit = "/proc/sys/user/max_user_namespaces";
+    let usual = fs::read_to_string(limit).expect("/proc is mounted");
+    // In a user namespace of its own, for the limit holds for all below it.
+    let none = up(&router, "unshare:user+mount+pid");
+    let set = format!("echo 0 >{limit}");
+    said(&none, &["sh", "-c", &set]);
+    let denied = offshoot_tests::hop::refused(none.bwrap("/").user(1).connect(), Kind::Denied);
+    assert!(denied.hint.contains("user.max_user_namespaces"), "{denied}");
+    assert_eq!(fs::read_to_string(limit).ok(), Some(usual));
+}
+
+#[test]
+fn nothing_of_a_hop_stays_in_a_sandbox_of_bwrap() {
+    let _leaks = Leaks::begin();
+    let root = Rootfs::busybox();
+    let target = format!("bwrap:[{}],arg=--unshare-pid", root.text());
+    ends_with_its_link(&target, "bwrap --die-with-parent", |_| {});
+}
+
+#[test]
+fn nspawn_makes_a_container_of_a_folder() {
+    let _leaks = Leaks::begin();
+    let root = Rootfs::busybox();
+    let router = router();
+    let target = format!("local/nspawn:[{}],env=A=b c,dir=[/tmp]/local", root.text());
+    let all = up(&router, &target);
+    assert_eq!(facts(&all).uid, 0);
+    assert_eq!(said(&all, &["cat", "/etc/os-release"]), "ID=busybox");
+    assert_eq!(
+        said(&all, &["sh", "-c", "echo $A.$PWD.$container"]),
+        "b c./tmp.systemd-nspawn"
+    );
+    drop((all, router));
+    let _ = fs::remove_dir_all("/run/systemd");
+}
+
+#[test]
+fn nspawn_names_each_reason_of_a_failure() {
+    let _leaks = Leaks::begin();
+    let (root, bare) = (Rootfs::busybox(), Rootfs::without_shell());
+    let router = router();
+    let busy = up(&router, &format!("nspawn:[{}]", root.text()));
+    for (target, kind, parts) in [
+        (
+            "nspawn:[/no/folder]".to_owned(),
+            Kind::NotFound,
+            &["no such folder: /no/folder"][..],
+        ),
+        (
+            "nspawn:none".to_owned(),
+            Kind::NotFound,
+            &["no such machine: none", "begins with /"],
+        ),
+        (
+            format!("nspawn:[{}]", bare.text()),
+            Kind::NoShell,
+            &["no program sh"],
+        ),
+        (
+            format!("nspawn:[{}]", root.text()),
+            Kind::Denied,
+            &["another container uses the folder", "--ephemeral"],
+        ),
+        (
+            format!("nspawn:[{}],user=ghost", bare.text()),
+            Kind::NoSuchUser,
+            &["no such user: ghost", "getent"],
+        ),
+        (
+            format!("sudo:plain/nspawn:[{}]", bare.text()),
+            Kind::Denied,
+            &["only root", "bwrap"],
+        ),
+        (
+            "nspawn:x,program=no-such-nspawn".to_owned(),
+            Kind::Start,
+            &["is no-such-nspawn installed there?"],
+        ),
+        (
+            "machinectl:x".to_owned(),
+            Kind::Unreachable,
+            &["systemd does not run there", "nspawn"],
+        ),
+        (
+            "jail:x".to_owned(),
+            Kind::Platform,
+            &[
+                "jails belong to FreeBSD",
+                "agents run on Linux",
+                "docker or lxc",
+            ],
+        ),
+    ] {
+        fails(&router, &target, kind, parts);
+    }
+    drop((busy, router));
+    let _ = fs::remove_dir_all("/run/systemd");
+}
+
+#[test]
+fn nothing_of_a_hop_stays_in_a_container_of_nspawn() {
+    let _leaks = Leaks::begin();
+    let root = Rootfs::busybox();
+    ends_with_its_link(
+        &format!("nspawn:[{}]", root.text()),
+        "systemd-nspawn",
+        |_| {},
+    );
+    let _ = fs::remove_dir_all("/run/systemd");
+}

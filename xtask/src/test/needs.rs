@@ -19,6 +19,8 @@ pub(super) enum Need {
     AllPlatforms,
     /// A busybox for aarch64.
     Arm64Busybox,
+    /// A kubectl that speaks WebSocket.
+    Kubectl,
     /// The agent with the functions of `offshoot-test-agent`.
     TestAgent,
     /// The one-file command line.
@@ -32,12 +34,13 @@ pub(super) enum Need {
 }
 
 /// The texts by which a program that needs something is known.
-const MARKS: [(&str, &[Need]); 7] = [
+const MARKS: [(&str, &[Need]); 8] = [
     ("OFFSHOOT_BIN", &[Need::AllPlatforms, Need::CommandLine]),
     (
         "OFFSHOOT_ARM64_BUSYBOX",
         &[Need::AllPlatforms, Need::Arm64Busybox],
     ),
+    ("OFFSHOOT_KUBECTL", &[Need::Kubectl]),
     ("offshoot-test-agent", &[Need::TestAgent]),
     ("OFFSHOOT_PROJECTS", &[Need::AllPlatforms, Need::Projects]),
     ("OFFSHOOT_INSTALLED", &[Need::AllPlatforms, Need::Projects]),
@@ -131,6 +134,11 @@ pub(super) fn build(needs: &BTreeSet<Need>) -> Outcome {
             Need::Arm64Busybox => {
                 if let Err(error) = packages::arm64_busybox() {
                     println!("no busybox for aarch64: {error}");
+                }
+            }
+            Need::Kubectl => {
+                if let Err(error) = packages::kubectl() {
+                    println!("no kubectl of its own: {error}");
                 }
             }
             Need::TestAgent => {

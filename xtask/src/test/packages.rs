@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::workspace::{Outcome, target_directory};
 
 /// The program by which a package is recognized, and the package.
-const NEEDED: [(&str, &str); 20] = [
+const NEEDED: [(&str, &str); 25] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
     ("/usr/bin/sudo", "sudo"),
@@ -27,6 +27,11 @@ const NEEDED: [(&str, &str); 20] = [
     ("/usr/sbin/dockerd", "docker.io"),
     ("/usr/bin/podman", "podman"),
     ("/usr/bin/buildah", "buildah"),
+    ("/usr/bin/lxc-attach", "lxc"),
+    ("/usr/share/lxc/templates/lxc-busybox", "lxc-templates"),
+    ("/usr/bin/lxd", "lxd"),
+    ("/usr/bin/systemd-nspawn", "systemd-container"),
+    ("/usr/bin/bwrap", "bubblewrap"),
 ];
 
 /// Installs the packages that are missing.
@@ -64,8 +69,7 @@ pub(crate) fn install(missing: &[&str]) -> Outcome {
 }
 
 /// Returns the path of a static busybox for aarch64, of which the suites make a host of another
-/// platform. It is fetched from Debian with lists and caches of its own, because the package system
-/// of this machine must not learn of another architecture.
+/// platform. The package system of this machine must not learn of another architecture.
 ///
 /// # Errors
 /// Returns an error if the package cannot be fetched; suites then skip the tests that need it.
@@ -75,7 +79,39 @@ pub(crate) fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
     if busybox.exists() {
         return Ok(busybox);
     }
-    println!("fetching busybox-static:arm64");
+    fetch(&folder, "arm64", "busybox-static")?;
+    // Newer packages have the program below /usr.
+    let merged = folder.join("usr/bin/busybox");
+    if !busybox.exists() && merged.exists() {
+        std::fs::create_dir_all(folder.join("bin"))?;
+        std::fs::copy(merged, &busybox)?;
+    }
+    Ok(busybox)
+}
+
+/// Returns the path of a kubectl that executes programs over WebSockets, which is younger than that
+/// of older releases of Debian.
+///
+/// # Errors
+/// Returns an error if the package cannot be fetched; suites then use the kubectl of this machine.
+pub(crate) fn kubectl() -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let folder = kubectl_folder();
+    let kubectl = folder.join("usr/bin/kubectl");
+    if !kubectl.exists() {
+        let architecture = if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "amd64"
+        };
+        fetch(&folder, architecture, "kubectl")?;
+    }
+    Ok(kubectl)
+}
+
+/// Fetches a package of Debian's stable release and unpacks it into a folder, with lists and caches
+/// of its own.
+fn fetch(folder: &Path, architecture: &str, package: &str) -> Outcome {
+    println!("fetching {package}:{architecture}");
     std::fs::create_dir_all(folder.join("lists/partial"))?;
     std::fs::create_dir_all(folder.join("archives/partial"))?;
     let source = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian stable main\n";
@@ -87,33 +123,31 @@ pub(crate) fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
         own("Dir::Etc::SourceList", "sources.list"),
         "-oDir::Etc::SourceParts=/nonexistent".into(),
         "-oDir::State::status=/dev/null".into(),
-        "-oAPT::Architecture=arm64".into(),
-        "-oAPT::Architectures::=arm64".into(),
+        format!("-oAPT::Architecture={architecture}"),
+        format!("-oAPT::Architectures::={architecture}"),
         "-oAPT::Sandbox::User=root".into(),
         "-oAcquire::Languages=none".into(),
     ];
-    for words in [["update", "-qq"], ["download", "busybox-static"]] {
+    for words in [["update", "-qq"], ["download", package]] {
         run(Command::new("apt-get")
             .args(&options)
             .args(words)
-            .current_dir(&folder))?;
+            .current_dir(folder))?;
     }
-    let package = std::fs::read_dir(&folder)?
+    let archive = std::fs::read_dir(folder)?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .ok_or("apt-get downloaded no package")?;
     run(Command::new("dpkg-deb")
         .arg("--extract")
-        .arg(package)
-        .arg(&folder))?;
-    // Newer packages have the program below /usr.
-    let merged = folder.join("usr/bin/busybox");
-    if !busybox.exists() && merged.exists() {
-        std::fs::create_dir_all(folder.join("bin"))?;
-        std::fs::copy(merged, &busybox)?;
-    }
-    Ok(busybox)
+        .arg(archive)
+        .arg(folder))
+}
+
+/// Returns the folder of [`kubectl`].
+pub(crate) fn kubectl_folder() -> PathBuf {
+    target_directory().join("kubectl")
 }
 
 /// Returns the folder of the busybox for aarch64.

@@ -38,6 +38,10 @@ pub(crate) fn command_with(
         .env("OFFSHOOT_GUIDE", guide::folder())
         .env("OFFSHOOT_EXAMPLES", target.join("debug/examples"))
         .env(
+            "OFFSHOOT_KUBECTL",
+            packages::kubectl_folder().join("usr/bin/kubectl"),
+        )
+        .env(
             "OFFSHOOT_ARM64_BUSYBOX",
             packages::arm64_folder().join("bin/busybox"),
         );

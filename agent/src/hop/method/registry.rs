@@ -23,9 +23,18 @@ pub const METHODS: &[Row] = &[
     row::<super::local::Local>(),
     row::<Tool<super::docker::Docker>>(),
     row::<Tool<super::podman::Podman>>(),
+    row::<Tool<super::buildah::Buildah>>(),
+    row::<Tool<super::kubectl::Kubectl>>(),
+    row::<Tool<super::lxc::Lxc>>(),
+    row::<Tool<super::lxd::Lxd>>(),
+    row::<Tool<super::incus::Incus>>(),
+    row::<Tool<super::nspawn::Nspawn>>(),
+    row::<Tool<super::machinectl::Machinectl>>(),
     row::<Tool<super::setns::Setns>>(),
     row::<Tool<super::chroot::Chroot>>(),
     row::<Tool<super::unshare::Unshare>>(),
+    row::<Tool<super::bwrap::Bwrap>>(),
+    row::<Tool<super::jail::Jail>>(),
     row::<super::command::Command>(),
 ];
 
