@@ -62,6 +62,25 @@ fn a_password_from_stdin_needs_stdin_for_itself() {
 }
 
 #[test]
+fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+    for word in ["-pS3cret", "--password=S3cret", "--pass"] {
+        let message = refusal(&["run", word, "web1", "--", "ls"]);
+        assert!(
+            message.contains("password-file=[PATH]") && !message.contains("S3cret"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_word_too_many_and_an_empty_name_are_refused() {
+    let message = refusal(&["ping", "web1", "web2"]);
+    assert!(message.contains("one argument too many: web2"), "{message}");
+    let message = refusal(&["run", "--detach", "", "web1", "--", "ls"]);
+    assert!(message.contains("--detach <NAME>"), "{message}");
+}
+
+#[test]
 fn a_missing_password_file_is_named() {
     let message = refusal(&[
         "run",

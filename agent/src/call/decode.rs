@@ -5,7 +5,7 @@ use offshoot_codec as codec;
 use offshoot_codec::CodecError;
 use offshoot_proto::CallError;
 use offshoot_proto::Error;
-use offshoot_proto::Reason;
+use offshoot_proto::error::about_value;
 use offshoot_proto::error::codec_error;
 use offshoot_proto::error::unsent;
 use offshoot_proto::message::outcome::Outcome;
@@ -31,7 +31,7 @@ pub fn run_encoded<F: Remote>(
     let call = transfer::decode_incoming::<F>(cx, (origin, cx.name()), &Arc::new(request), at);
     outcome(
         cx,
-        call.map_err(|error| of_what(error, "the arguments of ", F::NAME)),
+        call.map_err(|error| about_value(error, "the arguments of ", F::NAME)),
     )
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
         Ok(call) => call,
         Err(error) => return failed(&error),
     };
-    let of_result = |error| of_what(unsent(cx.name(), error), "the result of ", F::NAME);
+    let of_result = |error| about_value(unsent(cx.name(), error), "the result of ", F::NAME);
     match call.run(cx) {
         Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
             .unwrap_or_else(|error| failed(&of_result(error))),
@@ -73,29 +73,6 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
             }
             Err(error) => failed(&of_result(error)),
         },
-    }
-}
-
-/// Adds the value and the function to the text of an error of the codec.
-pub(crate) fn of_what(error: Error, what: &str, function: &str) -> Error {
-    match error {
-        Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
-            Some(rest) => Error::Codec {
-                context,
-                detail: [what, function, " ", rest].concat(),
-            },
-            None => Error::Codec { context, detail },
-        },
-        Error::Undelivered {
-            context,
-            reason: Reason::TooLarge,
-            detail,
-        } => Error::Undelivered {
-            context,
-            reason: Reason::TooLarge,
-            detail: [what, function, ": ", &detail].concat(),
-        },
-        other => other,
     }
 }
 
@@ -123,7 +100,7 @@ pub(crate) fn read_reply<F: Remote>(
         }
         Some((&tag, _)) if tag == Outcome::Value as u8 => {
             let value = transfer::decode_incoming(context, from, &Arc::new(reply), 1);
-            Ok(value.map_err(|error| of_what(error, "the result of ", F::NAME))?)
+            Ok(value.map_err(|error| about_value(error, "the result of ", F::NAME))?)
         }
         _ => {
             read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into())

@@ -19,7 +19,7 @@ use offshoot_proto::FlowKey;
 use offshoot_proto::Handle;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
-use offshoot_proto::error::unsent;
+use offshoot_proto::error::{about_value, unsent};
 use offshoot_proto::flow::Longest;
 use offshoot_proto::flow::longest_of;
 use offshoot_proto::message::outcome::failed;
@@ -298,8 +298,11 @@ impl Context {
                 detail: format!("no handler can have the number {}", handle.0),
             });
         }
-        let leaving = transfer::encode_outgoing(Vec::new(), message, (self.id(), true))
-            .map_err(|error| unsent(self.name(), error))?;
+        let leaving =
+            transfer::encode_outgoing(Vec::new(), message, (self.id(), true)).map_err(|error| {
+                let error = unsent(self.name(), error);
+                about_value(error, "a message of type ", std::any::type_name::<T>())
+            })?;
         let opening = Opening {
             secret: leaving.secret,
             ..Opening::default()

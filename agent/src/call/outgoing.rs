@@ -1,11 +1,10 @@
 //! Outgoing calls: blocking, started, or cast.
 
-use crate::call::decode::of_what;
 use crate::call::function::{Remote, check_types};
 use crate::call::reply::{Reply, Route};
 use crate::context::{Context, transfer};
 use crate::runtime::slot::ReplySlot;
-use offshoot_proto::error::unsent;
+use offshoot_proto::error::{about_value, unsent};
 use offshoot_proto::message::call::CallHeader;
 use offshoot_proto::node::Opening;
 use offshoot_proto::{CallError, FlowKey, Handle, Result};
@@ -20,7 +19,7 @@ pub(crate) fn encode_call<F: Remote>(
 ) -> Result<transfer::Outgoing> {
     check_types::<F>().map_err(|error| unsent(context.name(), error))?;
     transfer::encode_outgoing(head, function, (context.id(), answered))
-        .map_err(|error| of_what(unsent(context.name(), error), "the arguments of ", F::NAME))
+        .map_err(|error| about_value(unsent(context.name(), error), "the arguments of ", F::NAME))
 }
 
 impl Context {

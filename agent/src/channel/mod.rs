@@ -23,6 +23,7 @@ use offshoot_proto::Error;
 use offshoot_proto::FlowKey;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
+use offshoot_proto::error::{about_value, unsent};
 use offshoot_proto::message::channel::Address;
 use offshoot_proto::message::channel::CLOSED;
 use offshoot_proto::message::channel::COPY;
@@ -321,7 +322,10 @@ impl<T: Serialize> Sender<T> {
         let to = inner.address.context;
         let leaving =
             crate::context::transfer::encode_outgoing(record(VALUE, &[]), message, (to, false))
-                .map_err(|error| offshoot_proto::error::unsent("this context", error))?;
+                .map_err(|error| {
+                    let error = unsent(inner.context.name(), error);
+                    about_value(error, "a message of type ", std::any::type_name::<T>())
+                })?;
         if !leaving.named.is_empty() {
             inner.context.node().with(|core| {
                 // The hub of this process forwards the message to the receiver, which learns the

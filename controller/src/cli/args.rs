@@ -69,6 +69,10 @@ pub(super) struct Connection {
     pub verbose: u8,
 }
 
+/// The advice for a password on the command line.
+pub(super) const NO_PASSWORDS: &str = "other users could see a password here: leave it out to be asked, or name a file with it in \
+                                       the target, as in web1/sudo,password-file=[PATH]";
+
 /// Options of ssh that are not supported: their letters, and advice.
 const OF_SSH: [(&str, &str); 14] = [
     (

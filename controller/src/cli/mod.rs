@@ -94,6 +94,14 @@ fn refuse(error: clap::Error) -> ! {
                 eprintln!("offshoot: unknown option {option} of offshoot {command}.");
                 forgot_separator(command)
             }
+            if !option.starts_with('-') {
+                misused(format!(
+                    "one argument too many: {option}; see offshoot {verb} --help"
+                ))
+            }
+            if option.starts_with("--pass") {
+                misused(format!("{option}: {}", args::NO_PASSWORDS))
+            }
             match (args::advice_for_ssh_option(&option), similar) {
                 (Some(advice), _) => misused(format!("{option}: {advice}")),
                 (None, Some(similar)) => {
@@ -104,6 +112,13 @@ fn refuse(error: clap::Error) -> ! {
                 )),
             }
         }
+        // The value of -p may be a password, as with other tools, and is not repeated.
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if is_port(&error) => {
+            misused(format!(
+                "-p: a port is a number from 1 to 65535; {}",
+                args::NO_PASSWORDS
+            ))
+        }
         ErrorKind::InvalidValue => {
             let Some(command) = forgotten else {
                 error.exit()
@@ -113,6 +128,14 @@ fn refuse(error: clap::Error) -> ! {
             forgot_separator(command)
         }
         _ => error.exit(),
+    }
+}
+
+/// Returns true if the error is about the value of -p.
+fn is_port(error: &clap::Error) -> bool {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.starts_with("-p"),
+        _ => false,
     }
 }
 

@@ -214,7 +214,7 @@ impl<'a> Piece<'a> {
 
     /// Returns the text, which must not be empty.
     pub(super) fn filled(&self, what: &str) -> Result<String> {
-        const WAY: &str = "A / ends a hop; put a path in brackets, as in password-file=[/etc/x].";
+        const WAY: &str = "Write it there. A / ends a hop; a path goes in brackets, as in password-file=[/etc/x].";
         if self.glyphs.is_empty() {
             self.wrong(format!("{what} is empty"), WAY)
         } else {

@@ -271,6 +271,29 @@ pub fn unsent(context: &str, error: CodecError) -> Error {
     of_codec(context, error, "a value could not be sent: ", "")
 }
 
+/// Adds to an error of the codec what the value was: its role, and its function or type.
+pub fn about_value(error: Error, what: &str, name: &str) -> Error {
+    match error {
+        Error::Codec { context, detail } => match detail.strip_prefix("a value ") {
+            Some(rest) => Error::Codec {
+                context,
+                detail: [what, name, " ", rest].concat(),
+            },
+            None => Error::Codec { context, detail },
+        },
+        Error::Undelivered {
+            context,
+            reason: Reason::TooLarge,
+            detail,
+        } => Error::Undelivered {
+            context,
+            reason: Reason::TooLarge,
+            detail: [what, name, ": ", &detail].concat(),
+        },
+        other => other,
+    }
+}
+
 fn of_codec(context: &str, error: CodecError, before: &str, after: &str) -> Error {
     if error.is_too_large() {
         return Error::Undelivered {

@@ -93,7 +93,7 @@ pub(super) struct Run {
     #[arg(short = 'n', long)]
     no_stdin: bool,
     /// Start the program detached under this name: it outlives this command
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     detach: Option<String>,
     /// When the program ends, end all that it has started, daemons as well
     #[arg(long)]
