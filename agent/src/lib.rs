@@ -93,7 +93,7 @@ pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source, WithEnd};
 /// The items that the expansion of the attribute refers to; not a part of the API.
 #[doc(hidden)]
 pub mod macro_support {
-    pub use crate::call::decode::{run_encoded, run_encoded_locked};
+    pub use crate::call::decode::{run_encoded, run_encoded_locked, run_own};
     pub use crate::call::error_form::{
         AsIoError, AsItself, CannotTravel, ErrorForm, ErrorText, ErrorTravels, Flat, FlatBox,
         FlatError, FlatLocalBox, FlatText, HasNoText, HasText,

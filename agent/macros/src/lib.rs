@@ -263,12 +263,13 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
             })
         },
     };
+    let is_stock = krate.to_string() == "crate";
     let runner = format_ident!(
         "{}",
-        if mode == "quick" {
-            "run_encoded_locked"
-        } else {
-            "run_encoded"
+        match mode == "quick" {
+            true if is_stock => "run_own",
+            true => "run_encoded_locked",
+            false => "run_encoded",
         }
     );
     let table = format_ident!("__OFFSHOOT_{}", name);
@@ -330,9 +331,9 @@ fn expand(settings: &Settings, function: &ItemFn) -> syn::Result<Tokens> {
     let shapes = format_ident!("__OFFSHOOT_SHAPE_{}", name);
     let shape = shape_of(&support, &shapes, &arguments, (&value, &error));
     // The functions of the stock agent are those of this build, so they need no shapes.
-    let (shape, shape_of) = match krate.to_string().as_str() {
-        "crate" => (Tokens::new(), Tokens::new()),
-        _ => (
+    let (shape, shape_of) = match is_stock {
+        true => (Tokens::new(), Tokens::new()),
+        false => (
             shape,
             quote!(const SHAPE: ::core::option::Option<&'static dyn #support::Described> = ::core::option::Option::Some(&#shapes);),
         ),

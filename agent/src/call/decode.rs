@@ -10,11 +10,13 @@ use offshoot_proto::error::codec_error;
 use offshoot_proto::error::unsent;
 use offshoot_proto::message::outcome::Outcome;
 use offshoot_proto::message::outcome::failed;
-use offshoot_proto::message::outcome::read_value;
+use offshoot_proto::message::outcome::read_failure;
 use offshoot_proto::message::outcome::split_error;
+use offshoot_proto::message::outcome::value;
 use offshoot_proto::routing::Origin;
 use offshoot_proto::text::shortened;
 use serde::de::DeserializeOwned;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 /// The most bytes of an error's text that are sent beside the error itself.
@@ -48,6 +50,22 @@ pub fn run_encoded_locked<F: Remote>(
         let call = codec::from_message::<F>(&Arc::new(request), at);
         outcome(cx, call.map_err(|error| codec_error(cx.name(), error)))
     })
+}
+
+/// Does the same for a function of the stock agent. Its types are as simple as the tree's own
+/// messages and it cannot fail, so the agent has no other code for values.
+#[must_use]
+pub fn run_own<F: Remote<Error = Infallible>>(
+    cx: &Context,
+    _: Origin,
+    request: Vec<u8>,
+    at: usize,
+) -> Vec<u8> {
+    match codec::from_own::<F>(request.get(at..).unwrap_or_default()).map(|call| call.run(cx)) {
+        Ok(Ok(result)) => value(&result),
+        Ok(Err(never)) => match never {},
+        Err(error) => failed(&codec_error(cx.name(), error)),
+    }
 }
 
 pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8> {
@@ -102,9 +120,9 @@ pub(crate) fn read_reply<F: Remote>(
             let value = transfer::decode_incoming(context, from, &Arc::new(reply), 1);
             Ok(value.map_err(|error| about_value(error, "the result of ", F::NAME))?)
         }
-        _ => {
-            read_value(context.name(), &reply).map_err(|error| error.naming(context.name()).into())
-        }
+        _ => Err(read_failure(context.name(), &reply)
+            .naming(context.name())
+            .into()),
     }
 }
 
@@ -118,6 +136,6 @@ pub(crate) fn read_value_from<T: DeserializeOwned>(
             let from = (Origin::of(context.id()), context.name());
             transfer::decode_incoming_with(context, from, || codec::from_bytes(bytes))
         }
-        _ => read_value(context.name(), reply).map_err(|error| error.naming(context.name())),
+        _ => Err(read_failure(context.name(), reply).naming(context.name())),
     }
 }

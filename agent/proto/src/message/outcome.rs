@@ -72,14 +72,32 @@ pub fn split_error(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// # Errors
 /// Returns the error in the reply, or one if the reply cannot be decoded.
 pub fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Result<T, Error> {
-    let codec = |error| codec_error(context, error);
+    let value = value_of(context, reply)?;
+    codec::from_bytes(value).map_err(|error| codec_error(context, error))
+}
+
+/// Does the same by the decoder of the tree's own messages, which is the only one in a stock agent.
+///
+/// # Errors
+/// Returns an error as [`read_value`] does.
+pub fn read_own<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Result<T, Error> {
+    let value = value_of(context, reply)?;
+    codec::from_own(value).map_err(|error| codec_error(context, error))
+}
+
+/// Returns the encoded value in a reply.
+fn value_of<'a>(context: &str, reply: &'a [u8]) -> Result<&'a [u8], Error> {
     match reply.split_first() {
-        Some((&tag, bytes)) if tag == Outcome::Value as u8 => {
-            codec::from_bytes(bytes).map_err(codec)
-        }
-        Some((&tag, bytes)) if tag == Outcome::Failed as u8 => {
-            Err(codec::from_own::<Error>(bytes).map_err(codec)?)
-        }
-        _ => Err(codec(CodecError("an empty or unknown reply".into()))),
+        Some((&tag, bytes)) if tag == Outcome::Value as u8 => Ok(bytes),
+        _ => Err(read_failure(context, reply)),
     }
+}
+
+/// Decodes the error in a reply of `context` without a value.
+pub fn read_failure(context: &str, reply: &[u8]) -> Error {
+    let error = match reply.split_first() {
+        Some((&tag, bytes)) if tag == Outcome::Failed as u8 => codec::from_own::<Error>(bytes),
+        _ => Err(CodecError("an empty or unknown reply".into())),
+    };
+    error.unwrap_or_else(|error| codec_error(context, error))
 }
