@@ -56,6 +56,7 @@ pub use hop::Hop;
 pub use hop::connecting::Connecting;
 pub use hop::method;
 pub use hop::plan::Plan;
+pub use hop::prompts::Prompt;
 pub use inspect::Dump;
 #[cfg(feature = "json")]
 pub use json::Json;
@@ -70,6 +71,7 @@ pub use offshoot_macros::remote;
 pub use offshoot_proto::log::{Filter, FilterError, LOG_VARIABLE};
 pub use offshoot_proto::message::channel::RecvError;
 pub use offshoot_proto::message::exec::ExitStatus;
+pub use offshoot_proto::message::prompt::PromptKind;
 pub use offshoot_proto::routing::Policy;
 pub use offshoot_proto::text::harmless;
 pub use offshoot_proto::{

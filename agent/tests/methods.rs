@@ -1,5 +1,6 @@
 //! The arguments that each method gives to its program, and its reaction to the program's output.
 
+use offshoot_agent::PromptKind;
 use offshoot_agent::method::Local;
 use offshoot_agent::method::Method;
 use offshoot_agent::method::Sudo;
@@ -289,8 +290,59 @@ fn asked(way: &str, lines: &[&str], question: &str) -> &'static str {
         Some(Act::Type(secret)) if secret.expose().is_empty() => "skipped",
         Some(Act::Type(_)) => "answered",
         Some(Act::Fail(_)) => "refused",
+        Some(Act::Ask(..)) => "asked",
         None if dialogue.question().is_some() => "told",
         None => "unseen",
+    }
+}
+
+#[test]
+fn the_questions_of_an_interactive_ssh_are_told_apart() {
+    let known = "debug1: Server accepts key: /k ED25519-SK SHA256:x authenticator";
+    for (way, question, kind) in [
+        (
+            DIRECT,
+            "(deploy@web1) One-time password (OATH) for `x': ",
+            PromptKind::Code,
+        ),
+        // A host in between may have asked.
+        (JUMP, "deploy@web1's password: ", PromptKind::Other),
+        (DIRECT, "deploy@bastion's password: ", PromptKind::Other),
+        (DIRECT, "(deploy@web1) Code: ", PromptKind::Other),
+        (
+            JUMP,
+            "Enter passphrase for key '/k': ",
+            PromptKind::Passphrase,
+        ),
+        (DIRECT, "Enter PIN for ED25519-SK key /k: ", PromptKind::Pin),
+        (
+            JUMP,
+            "Are you sure you want to continue connecting (yes/no/[fingerprint])? ",
+            PromptKind::HostKey,
+        ),
+        (
+            DIRECT,
+            "Please type 'yes', 'no' or the fingerprint: ",
+            PromptKind::HostKey,
+        ),
+    ] {
+        let mut ssh = Ssh::new("web1");
+        ssh.set_interactive();
+        let mut dialogue = dialogue(&ssh.recipe("5f"), way);
+        let asked = dialogue
+            .terminal(question.as_bytes())
+            .or_else(|| dialogue.ask());
+        let asked = asked.map(|act| match act {
+            Act::Ask(kind, text) => (kind, text),
+            act => panic!("{question:?}: {act:?}"),
+        });
+        assert_eq!(asked, Some((kind, question.to_owned())), "{way}");
+        // A touch is only told.
+        assert!(dialogue.line(known.as_bytes()));
+        assert_eq!(
+            dialogue.take_notice(),
+            Some((PromptKind::Touch, known.to_owned()))
+        );
     }
 }
 

@@ -100,9 +100,9 @@ fn a_password_is_prompted_for_and_prompted_again_if_wrong() {
         .arg(server.config())
         .args([&target, "--", "id", "-u"]);
     let mut terminal = Terminal::start(command, false);
-    terminal.expect("password for sudo:");
+    terminal.expect("password for sudo of pw:");
     terminal.type_line("not this one");
-    terminal.expect("password for sudo:");
+    terminal.expect("password for sudo of pw:");
     terminal.type_line(PASSWORD);
     let (code, text) = terminal.finish();
     assert_eq!(code, 0, "{text}");

@@ -236,7 +236,7 @@ fn ctrl_z_at_the_password_prompt_restores_echo_and_prompts_again() {
             "offshoot run -n {target} -- id -u; echo status $?"
         ));
         for _ in 0..2 {
-            terminal.expect("password for sudo: ");
+            terminal.expect("password for sudo of pw: ");
             assert!(eventually(LIMIT, || !terminal.echoes()), "the echo is off");
             terminal.press(CTRL_Z);
             expect_stopped(&mut terminal, shell_words);
@@ -246,7 +246,7 @@ fn ctrl_z_at_the_password_prompt_restores_echo_and_prompts_again() {
             );
             terminal.type_line("fg; echo ended with $?");
         }
-        terminal.expect("password for sudo: ");
+        terminal.expect("password for sudo of pw: ");
         assert!(
             eventually(LIMIT, || !terminal.echoes()),
             "the echo is off again"
@@ -280,7 +280,7 @@ fn a_password_prompt_in_the_background_waits_for_the_foreground() {
         );
         assert!(terminal.echoes() || shell_words[0] == "zsh");
         terminal.type_line("fg; echo ended with $?");
-        terminal.expect("password for sudo: ");
+        terminal.expect("password for sudo of pw: ");
         assert!(eventually(LIMIT, || !terminal.echoes()));
         terminal.press(CTRL_Z);
         expect_stopped(&mut terminal, shell_words);
@@ -290,7 +290,7 @@ fn a_password_prompt_in_the_background_waits_for_the_foreground() {
         let again = || switches(asking) > before && is_stopped(asking);
         assert!(eventually(LIMIT, again), "{}", terminal.transcript());
         terminal.type_line("fg; echo ended with $?");
-        terminal.expect("password for sudo: ");
+        terminal.expect("password for sudo of pw: ");
         assert!(eventually(LIMIT, || !terminal.echoes()));
         terminal.type_line(PASSWORD);
         terminal.expect("ended with 0");
@@ -304,7 +304,7 @@ fn after_sigstop_the_password_prompt_turns_echo_off_again() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let mut terminal = asking(&server);
-    terminal.expect("password for sudo: ");
+    terminal.expect("password for sudo of pw: ");
     assert!(eventually(LIMIT, || !terminal.echoes()));
     signal(terminal.pid(), Signal::SIGSTOP);
     assert!(eventually(LIMIT, || is_stopped(terminal.pid())));
@@ -312,7 +312,7 @@ fn after_sigstop_the_password_prompt_turns_echo_off_again() {
     modes.local_flags.insert(LocalFlags::ECHO);
     terminal.set_modes(&modes);
     signal(terminal.pid(), Signal::SIGCONT);
-    terminal.expect("password for sudo: ");
+    terminal.expect("password for sudo of pw: ");
     assert!(eventually(LIMIT, || !terminal.echoes()));
     terminal.type_line(PASSWORD);
     let (code, text) = terminal.finish();
@@ -337,9 +337,9 @@ fn without_a_job_control_shell_ctrl_z_only_prompts_again() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let mut terminal = asking(&server);
-    terminal.expect("password for sudo: ");
+    terminal.expect("password for sudo of pw: ");
     terminal.press(CTRL_Z);
-    terminal.expect("password for sudo: ");
+    terminal.expect("password for sudo of pw: ");
     assert!(eventually(LIMIT, || !terminal.echoes()));
     terminal.type_line(PASSWORD);
     let (code, text) = terminal.finish();
@@ -364,7 +364,7 @@ fn echo_is_restored_however_the_command_ends_at_its_prompt() {
     ];
     for (how, status, end) in ends {
         let mut terminal = asking(&server);
-        terminal.expect("password for sudo: ");
+        terminal.expect("password for sudo of pw: ");
         assert!(eventually(LIMIT, || !terminal.echoes()), "{how}");
         match end {
             End::Key(key) => terminal.press(key),

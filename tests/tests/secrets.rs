@@ -110,7 +110,7 @@ fn the_command_line_erases_a_password_once_its_target_is_connected() {
     command.args(["run", "-n", "-F"]).arg(server.config());
     command.args([&target, "--", "sh", "-c", "echo it runs; exec sleep 1000"]);
     let mut terminal = Terminal::start(command, false);
-    terminal.expect("password for sudo:");
+    terminal.expect("password for sudo of pw:");
     terminal.type_line(PASSWORD);
     terminal.expect("it runs");
     let controllers = all()

@@ -38,7 +38,7 @@ fn a_pending_prompt_is_reprinted_after_other_output() {
     let mut terminal = run_at_terminal(&[
         "-n", "-F", &config, "local", &asking, "--", "sh", "-c", &script,
     ]);
-    let question = format!("[{asking}] password for sudo: ");
+    let question = format!("[{asking}] password for sudo of {}: ", PW.name);
     terminal.expect(&question);
     open();
     terminal.expect("local: done\r\n");
@@ -53,13 +53,13 @@ fn a_pending_prompt_is_reprinted_after_other_output() {
 }
 
 #[test]
-fn same_password_asks_once_for_all_hops_of_one_kind() {
+fn one_answer_is_for_all_hops_of_one_kind() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let config = server.config().display().to_string();
     let targets =
         ["root", NOPASS.name, PW.name].map(|user| format!("{}@web1/sudo:{user}", PW.name));
-    let mut words = vec!["-n", "--same-password", "-F", &config];
+    let mut words = vec!["-n", "--ask-once", "-F", &config];
     words.extend(targets.iter().map(String::as_str));
     words.extend(["--", "id", "-un"]);
     // The first answer is wrong: every target waits for the second.

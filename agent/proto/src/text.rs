@@ -82,6 +82,16 @@ pub fn read<'de, T: From<String>, D: Deserializer<'de>>(from: D) -> Result<T, D:
     String::deserialize(from).map(|text| one_line(&text).into())
 }
 
+/// Reads a text of several lines and makes each harmless.
+///
+/// # Errors
+/// Returns an error if there is no text to read.
+pub(crate) fn read_lines<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let lines: Vec<String> = text.split('\n').map(one_line).collect();
+    Ok(lines.join("\n"))
+}
+
 /// Reads several such texts.
 ///
 /// # Errors

@@ -77,6 +77,7 @@ fn both_readers_agree_on_messages_of_the_tree() {
     recipe.hint = "look".into();
     read_in_both_ways(&recipe);
     let request = ConnectRequest {
+        prompts: offshoot_proto::Handle(300),
         name: "n".into(),
         title: Some("t".into()),
         recipe,

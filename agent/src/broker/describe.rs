@@ -134,7 +134,7 @@ impl Broker {
                 Some(Endpoint::Stream(_)) => "stream",
                 Some(Endpoint::Request(_)) => "request",
                 Some(Endpoint::Program(..)) => "program",
-                Some(Endpoint::Image(..)) => "image",
+                Some(Endpoint::ForChild(..)) => "for a child",
                 Some(Endpoint::Chain(_)) => "chain",
                 Some(Endpoint::Handler(_)) => "handler",
                 _ => "call",

@@ -8,6 +8,7 @@ use crate::runtime::answer::obeyed;
 use crate::runtime::chain_state::Chain;
 use crate::runtime::handle::NodeHandle;
 use crate::runtime::role::NodeRole;
+use crate::runtime::state::Awaited;
 use crate::runtime::state::Endpoint;
 use crate::runtime::state::NodeState;
 use crate::runtime::state::Request;
@@ -158,12 +159,14 @@ impl Broker {
                 self.programs
                     .input(&mut self.reactor, core, number, bytes, end);
             }
-            Some(Endpoint::Image(image)) => {
-                image.1.extend_from_slice(&bytes);
+            Some(Endpoint::ForChild(reply)) => {
+                if reply.awaited == Awaited::Answer {
+                    offshoot_codec::reserve(&mut reply.bytes, length);
+                }
+                reply.bytes.extend_from_slice(&bytes);
                 core.node.consume(flow, length);
-                if end && let Some(Endpoint::Image(image)) = core.endpoints.remove(&flow) {
-                    self.children
-                        .image_arrived(&mut self.reactor, core, image.0, &image.1);
+                if end && let Some(Endpoint::ForChild(reply)) = core.endpoints.remove(&flow) {
+                    self.children.reply_arrived(&mut self.reactor, core, &reply);
                 }
             }
             _ => core

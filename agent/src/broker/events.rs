@@ -165,9 +165,9 @@ impl Broker {
                 stream.fail(error);
                 core.wakes.push(Wake::Stream(stream));
             }
-            Some(Endpoint::Image(image)) => {
+            Some(Endpoint::ForChild(reply)) => {
                 self.children
-                    .image_missing(&mut self.reactor, core, image.0, &error)
+                    .reply_missing(&mut self.reactor, core, &reply, &error)
             }
             Some(Endpoint::Request(request)) => {
                 if let Some((_, link)) = request.child {

@@ -1,6 +1,8 @@
 //! A context that is being connected, and its waiters.
 
+use crate::call::handler::Registration;
 use crate::context::Context;
+use crate::hop::prompts::{Answer, answer_prompts};
 use crate::runtime::latch::Latch;
 use crate::runtime::slot::ReplySlot;
 use offshoot_proto::Error;
@@ -23,9 +25,12 @@ impl Context {
         name: &str,
         title: Option<String>,
         heartbeat: u32,
+        answer: Option<Answer>,
     ) -> Result<Connecting> {
         let name: Arc<str> = self.name_below(name).into();
         recipe.check(&name, title.as_deref())?;
+        let prompts = answer.map(|answer| answer_prompts(self, &name, &recipe.hop, answer));
+        let prompts = prompts.transpose()?;
         let id = self.allocate()?;
         let announce = self.node().lock().node.id() != ContextId::ROOT;
         let order = ConnectRequest {
@@ -34,6 +39,7 @@ impl Context {
             recipe,
             announce,
             heartbeat,
+            prompts: prompts.as_ref().map_or(Handle::NONE, Registration::handle),
         };
         let request = offshoot_codec::to_bytes(&order)
             .map_err(|error| offshoot_proto::error::unsent(&name, error))?;
@@ -45,7 +51,7 @@ impl Context {
         let (_, slot) = self.ask(self.id(), Handle::CONNECT, request, opening, |core, _| {
             core.names.insert(id, Arc::clone(&name));
         })?;
-        Ok(Connecting::new(self.child(id, name), slot))
+        Ok(Connecting::new(self.child(id, name), slot, prompts))
     }
 }
 
@@ -57,13 +63,18 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    /// `slot` receives the reply of the parent.
-    pub(crate) fn new(context: Context, slot: Arc<ReplySlot>) -> Self {
+    /// `slot` receives the reply of the parent. Until then, `prompts` are answered.
+    pub(crate) fn new(
+        context: Context,
+        slot: Arc<ReplySlot>,
+        prompts: Option<Registration>,
+    ) -> Self {
         let outcome = Arc::new(Latch::default());
         let (there, latch) = (context.clone().unscoped(), Arc::clone(&outcome));
         let arrived = Arc::clone(&slot);
         slot.on_arrival(move || {
             let reply = arrived.take().unwrap_or(Err(Error::ShutDown));
+            drop(prompts);
             let reply = reply.map_err(|error| match error {
                 // The caller waited for this context, so the error names it, and not the parent.
                 Error::TimedOut { after_ms, .. } => Error::TimedOut {

@@ -6,6 +6,7 @@ pub(crate) mod connecting;
 pub(crate) mod ids;
 pub mod method;
 pub(crate) mod plan;
+pub(crate) mod prompts;
 pub(crate) mod reuse;
 mod setters;
 
@@ -14,6 +15,7 @@ use crate::hop::common::{Common, is_passed_on};
 use crate::hop::connecting::Connecting;
 use crate::hop::method::spec::{BadOption, number};
 use crate::hop::method::traits::Method;
+use crate::hop::prompts::{Answer, Prompt};
 use crate::hop::reuse::reuse;
 use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::Recipe;
@@ -21,6 +23,7 @@ use offshoot_proto::{ConnectError, ConnectErrorKind, Result};
 use offshoot_sys as sys;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Context {
@@ -40,6 +43,7 @@ pub struct Hop<M> {
     title: Option<String>,
     key: Option<String>,
     common: Common,
+    answer: Option<Answer>,
 }
 
 impl<M: Method> Hop<M> {
@@ -53,6 +57,7 @@ impl<M: Method> Hop<M> {
             title: None,
             key: None,
             common: Common::default(),
+            answer: None,
         }
     }
 
@@ -80,8 +85,13 @@ impl<M: Method> Hop<M> {
             let nonce: [u8; 8] = sys::random();
             let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
             let (name, recipe) = self.describe(&nonce)?;
-            self.parent
-                .open_recipe(recipe, &name, self.title.clone(), self.heartbeat)
+            self.parent.open_recipe(
+                recipe,
+                &name,
+                self.title.clone(),
+                self.heartbeat,
+                self.answer.clone(),
+            )
         };
         match &self.key {
             Some(key) => reuse(&self.parent, key, open),
@@ -103,6 +113,9 @@ impl<M: Method> Hop<M> {
             error.hop.clone_from(&recipe.hop);
             *error
         })?;
+        if self.answer.is_some() {
+            recipe.rules.iter_mut().for_each(prompts::ask_instead);
+        }
         Ok((name, recipe))
     }
 
@@ -236,6 +249,39 @@ impl<M: Method> Hop<M> {
             "login" => self.login(value == "yes"),
             _ => return Err(bad()),
         })
+    }
+
+    /// Calls `answer` with each question of the hop's program that it has no answer for: a password
+    /// that was not given, a passphrase or PIN of a key, a one-time code, an unknown host key. The
+    /// hop waits for the answer as long as its program does, and fails with
+    /// [`ConnectErrorKind::Question`](offshoot_proto::ConnectErrorKind::Question) at `None`. The
+    /// question may come from any depth of the tree; the answer goes to the program that has asked,
+    /// through all contexts in between.
+    ///
+    /// `answer` runs on a thread of its own and may block. Without it, all such questions fail the
+    /// hop.
+    ///
+    /// ```no_run
+    /// use offshoot_agent::{PromptKind, Secret};
+    ///
+    /// # fn code() -> Secret { Secret::new("1") }
+    /// # fn example(router: &offshoot_agent::Router) -> offshoot_agent::Result<()> {
+    /// let web = router.ssh("web1").on_prompt(|prompt| match prompt.kind {
+    ///     PromptKind::Code => Some(code()),
+    ///     _ => None,
+    /// });
+    /// # web.connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_prompt(
+        mut self,
+        answer: impl Fn(&Prompt) -> Option<Secret> + Send + Sync + 'static,
+    ) -> Self {
+        self.method.set_interactive();
+        self.answer = Some(Arc::new(answer));
+        self
     }
 
     /// Sets the password. Ignored by a method that asks for none.

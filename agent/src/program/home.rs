@@ -44,7 +44,7 @@ impl Context {
         let child = self
             .clone()
             .unscoped()
-            .open_recipe(recipe, self.name(), None, DEFAULT_HEARTBEAT)?
+            .open_recipe(recipe, self.name(), None, DEFAULT_HEARTBEAT, None)?
             .context();
         *place = Some((child.id(), user));
         Ok(child.id())

@@ -41,9 +41,35 @@ pub(crate) enum Endpoint {
     Chain(Box<crate::runtime::chain_state::Chain>),
     /// A handler of a room above.
     Handler(Arc<dyn FlowHandler>),
-    /// An image from the root, for the child that connects over this link. Boxed, because most
-    /// endpoints are replies.
-    Image(Box<(LinkId, Vec<u8>)>),
+    /// A reply for the child that connects over this link. Boxed, because most endpoints are
+    /// replies to callers.
+    ForChild(Box<ForChild>),
+}
+
+/// A reply for a child that is being connected, as far as it has arrived.
+pub(crate) struct ForChild {
+    pub link: LinkId,
+    pub awaited: Awaited,
+    pub bytes: Vec<u8>,
+}
+
+/// The reply that a child needs.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// An image, from the root.
+    Image,
+    /// The answer to a question of its program, from the context that requested the hop.
+    Answer,
+    /// None: that context was only told.
+    Nothing,
+}
+
+impl Drop for ForChild {
+    fn drop(&mut self) {
+        if self.awaited == Awaited::Answer {
+            offshoot_codec::zero(&mut self.bytes);
+        }
+    }
 }
 
 /// A request, as far as it has arrived.

@@ -58,12 +58,12 @@ pub(super) struct Connection {
         ),
     )]
     pub heartbeat: Option<u32>,
-    /// Never ask for a password on the terminal
+    /// Never ask anything on the terminal
     #[arg(long)]
     pub no_ask: bool,
     /// Ask for a password once for all hops of the same method and user, not once for each
     #[arg(long)]
-    pub same_password: bool,
+    pub ask_once: bool,
     /// Log to stderr: -v info, -vv debug, -vvv trace
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,

@@ -4,7 +4,8 @@
 //! Hops start only through the library's builders. This file does not know the commands.
 
 use super::args::Connection;
-use super::ui::password::{self, Terminal};
+use super::ask::{Account, Asker, Login};
+use super::ui::password;
 use super::ui::verbose;
 use offshoot::harmless;
 use offshoot::methods::Method;
@@ -12,10 +13,10 @@ use offshoot::methods::spec::{BadOption, PasswordOf};
 use offshoot::target::{Hop, Target, TargetError};
 use offshoot::{ConnectErrorKind, Connecting, Context, Error, Plan, Secret};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The number of times that a password is asked for.
+/// The number of times that a password is asked for, if the program of a hop ends after each.
 const TRIES: u32 = 3;
 
 /// The reason why a target could not be reached.
@@ -55,34 +56,17 @@ impl Failure {
 
 /// A hop that one or more targets share.
 struct Node {
-    /// The hops up to and including this one, as messages show them.
-    place: String,
     above: Option<usize>,
     depth: usize,
     hop: Hop,
     password: Mutex<Option<Secret>>,
-    /// The account whose password the hop asks for.
-    account: Account,
+    /// The account whose password the hop asks for, and the attempts at it.
+    login: Arc<Login>,
     state: Mutex<State>,
     /// The start of the last attempt.
     begun: Mutex<Instant>,
     /// The time that the last attempt took.
     took: Mutex<Duration>,
-}
-
-/// A method, and the user whose password it asks for: the user to log in as, or the user who calls
-/// sudo. `None` if no hop names that user.
-type Account = (String, Option<String>);
-
-/// A password for all hops of an account, and the number of the question that it answered.
-type Answer = (u64, Secret);
-
-/// The attempts at one hop.
-#[derive(Default)]
-struct Tried {
-    times: u32,
-    /// The number of the last shared answer that was tried.
-    answer: u64,
 }
 
 enum State {
@@ -106,9 +90,8 @@ pub(super) struct Paths {
     timeout: Option<Duration>,
     heartbeat: Option<u32>,
     handshakes: Option<u32>,
-    terminal: Option<Mutex<Terminal>>,
-    /// The shared answers, if one password is for all hops of an account.
-    answers: Option<Mutex<HashMap<Account, Answer>>>,
+    /// Asks the user, if there is a terminal to ask on.
+    asker: Option<Arc<Asker>>,
 }
 
 /// What is done with the password files of the targets.
@@ -166,12 +149,7 @@ impl Paths {
                 .map(|seconds| Duration::from_secs(seconds.into())),
             heartbeat: connection.heartbeat,
             handshakes: connection.handshakes,
-            answers: connection.same_password.then(Mutex::default),
-            terminal: if connection.no_ask {
-                None
-            } else {
-                Terminal::open().map(Mutex::new)
-            },
+            asker: Asker::new(connection).map(Arc::new),
         };
         for text in targets {
             let mut target: Target = text
@@ -201,15 +179,19 @@ impl Paths {
                         };
                         let place = harmless(&bare.to_string());
                         known.insert(path, paths.nodes.len());
-                        let account = account(&target.hops[..=depth]);
+                        let login = Arc::new(Login {
+                            place,
+                            method: hop.method(),
+                            account: account(&target.hops[..=depth]),
+                            tried: Mutex::default(),
+                        });
                         let begun = Mutex::new(Instant::now());
                         paths.nodes.push(Node {
-                            place,
                             above,
                             depth: depth + 1,
                             hop,
                             password,
-                            account,
+                            login,
                             state,
                             begun,
                             took: Mutex::default(),
@@ -273,7 +255,7 @@ impl Paths {
 
     /// Returns true if a password can be asked for on the terminal.
     pub(super) fn may_ask(&self) -> bool {
-        self.terminal.is_some()
+        self.asker.is_some()
     }
 
     /// Returns what a hop would do. Nothing is started.
@@ -282,7 +264,7 @@ impl Paths {
     /// Returns an error if the hop cannot be described, or if there is no image for this machine.
     pub(super) fn plan_of(&self, number: usize, root: &Context) -> Result<Plan, Error> {
         let node = &self.nodes[number];
-        described(&node.hop, root, node.password(), self)?.plan()
+        described(node, root, node.password(), self)?.plan()
     }
 
     /// Starts all hops without waiting for any.
@@ -326,7 +308,6 @@ impl Paths {
         };
         // Threads of other targets behind this hop wait here.
         let mut state = node.lock();
-        let mut tried = Tried::default();
         loop {
             let result = match std::mem::replace(&mut *state, State::Idle) {
                 State::Done(result) => {
@@ -344,7 +325,7 @@ impl Paths {
             let again = result
                 .as_ref()
                 .err()
-                .and_then(|error| self.password_after(node, error, &mut tried));
+                .and_then(|error| self.password_after(node, error));
             *state = match again {
                 Some(password) => self.start(node, &above, Some(password)),
                 None => {
@@ -362,8 +343,11 @@ impl Paths {
     /// Starts a hop without waiting.
     fn start(&self, node: &Node, above: &Context, password: Option<Secret>) -> State {
         *node.begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        verbose::note(|| format!("{}: connecting by {}", node.place, node.hop.method()));
-        match begin(&node.hop, above, password, self) {
+        verbose::note(|| {
+            let login = &node.login;
+            format!("{}: connecting by {}", login.place, login.method)
+        });
+        match begin(node, above, password, self) {
             Ok(connecting) => State::Opening(connecting, above.clone()),
             Err(error) => State::Done(Err(Failure {
                 hop: (node.depth, 0),
@@ -374,54 +358,14 @@ impl Paths {
 
     /// Asks the user at the terminal for a password if `error` says that one is missing or wrong.
     /// Returns `None` if there is no terminal, no answer, or no attempt left.
-    fn password_after(&self, node: &Node, error: &Error, tried: &mut Tried) -> Option<Secret> {
-        match (error.as_connect()?.kind, tried.times) {
+    fn password_after(&self, node: &Node, error: &Error) -> Option<Secret> {
+        let asker = self.asker.as_ref()?;
+        match (error.as_connect()?.kind, node.login.tried().times) {
             (ConnectErrorKind::PasswordRequired, 0) => {}
             (ConnectErrorKind::PasswordIncorrect, 1..TRIES) => {}
             _ => return None,
         }
-        // While this thread waited for the terminal, another may have got an answer that is for
-        // this hop as well.
-        let mut terminal = self
-            .terminal
-            .as_ref()?
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let answers = self
-            .answers
-            .as_ref()
-            .map(|all| all.lock().unwrap_or_else(PoisonError::into_inner));
-        let given = answers
-            .as_ref()
-            .and_then(|all| all.get(&node.account))
-            .cloned();
-        if let Some((number, password)) = given.filter(|(number, _)| *number > tried.answer) {
-            (tried.times, tried.answer) = (tried.times + 1, number);
-            return Some(password);
-        }
-        if tried.times > 0 {
-            terminal.write_line(&format!(
-                "[{}] the password was not accepted; try again",
-                node.place
-            ));
-        }
-        tried.times += 1;
-        let scope = match (&answers, &node.account.1) {
-            (None, _) => String::new(),
-            (Some(_), None) => ", for all targets".into(),
-            (Some(_), Some(user)) => format!(" of {}, for all targets", harmless(user)),
-        };
-        let password = terminal.ask(&format!(
-            "[{}] password for {}{scope}: ",
-            node.place,
-            node.hop.method()
-        ));
-        let password = password.ok().flatten()?;
-        if let Some(mut answers) = answers {
-            tried.answer += 1;
-            answers.insert(node.account.clone(), (tried.answer, password.clone()));
-        }
-        Some(password)
+        asker.password(&node.login)
     }
 }
 
@@ -449,7 +393,7 @@ impl Node {
         let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let took = begun.elapsed();
         *self.took.lock().unwrap_or_else(PoisonError::into_inner) = took;
-        let (place, ms) = (&self.place, took.as_millis());
+        let (place, ms) = (&self.login.place, took.as_millis());
         verbose::note(|| match result {
             Ok(context) => format!("{place}: connected after {ms} ms, as {context}"),
             Err(error) => format!(
@@ -497,21 +441,22 @@ fn read_password(target: &str, file: &str, stdin_is_forwarded: bool) -> Result<S
 
 /// Starts a hop with the library's builder.
 fn begin(
-    hop: &Hop,
+    node: &Node,
     above: &Context,
     password: Option<Secret>,
     paths: &Paths,
 ) -> Result<Connecting, Error> {
-    described(hop, above, password, paths)?.start()
+    described(node, above, password, paths)?.start()
 }
 
 /// Returns a hop of the library, with the options of the command line.
 fn described(
-    hop: &Hop,
+    node: &Node,
     above: &Context,
     password: Option<Secret>,
     paths: &Paths,
 ) -> Result<offshoot::Hop<Box<dyn Method>>, Error> {
+    let hop = &node.hop;
     let wrong = |error: BadOption| Error::System {
         action: format!("describing a hop by {}", hop.method()),
         detail: error.to_string(),
@@ -531,6 +476,10 @@ fn described(
     next = hop.finish(next).map_err(wrong)?;
     if let Some(password) = password {
         next = next.password(password);
+    }
+    if let Some(asker) = &paths.asker {
+        let (asker, login) = (Arc::clone(asker), Arc::clone(&node.login));
+        next = next.on_prompt(move |prompt| asker.answer(&login, prompt));
     }
     Ok(next)
 }

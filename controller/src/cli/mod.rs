@@ -7,6 +7,7 @@
 
 mod app;
 mod args;
+mod ask;
 mod command;
 mod connect;
 mod event;

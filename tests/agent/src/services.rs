@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use offshoot::{
-    CallError, Context, ContextId, Error, Handle, MessageOrigin, Policy, Registration, Sender,
-    remote,
+    CallError, Context, ContextId, Error, Handle, MessageOrigin, Policy, PromptKind, Registration,
+    Secret, Sender, remote,
 };
 
 use crate::attributes::note;
@@ -173,4 +173,16 @@ pub fn request(
 /// Returns true if both contexts have the same state.
 pub fn same_state(one: &Context, other: &Context) -> bool {
     Arc::ptr_eq(&one.state::<Counter>(), &other.state::<Counter>())
+}
+
+/// Sends the questions of a hop's program to handlers of the root, and returns the number of
+/// answers.
+#[remote]
+pub fn ask_for_secrets(cx: &Context, first: u32, count: u32) -> usize {
+    let root = cx.router().by_id(ContextId::ROOT);
+    let question = (PromptKind::Password, "password:");
+    (first..first + count)
+        .filter_map(|number| root.request(Handle(number), &question).ok())
+        .filter(|answer: &Option<Secret>| answer.is_some())
+        .count()
 }

@@ -3,6 +3,7 @@
 
 use crate::error::connect::ConnectError;
 use crate::error::connect::ConnectErrorKind;
+use crate::message::prompt::PromptKind;
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,6 +17,9 @@ const LINE_LIMIT: usize = 4096;
 
 /// Maximum length in bytes of a quoted question.
 const QUOTED: usize = 200;
+
+/// Maximum length in bytes of the lines that are kept as the beginning of a question.
+const BEFORE: usize = 1024;
 
 /// Facts about a dialogue, one bit each. Rules define further ones.
 pub mod fact {
@@ -43,6 +47,9 @@ pub enum Reaction {
     /// Sends the answer and a newline, once. If asked again, the answer was wrong; if there is
     /// none, one was required.
     Answer(Option<Secret>),
+    /// Asks the context that requested the hop, and sends its answer and a newline. For a line,
+    /// only tells it.
+    Ask(PromptKind),
     /// Sends an empty line to a question, as often as it is asked. Has no effect on a line.
     Skip,
     /// Records the reason in case the program exits. For a question, fails with it at once.
@@ -144,6 +151,8 @@ impl Rule {
 pub enum Act {
     /// Write this to the terminal.
     Type(Secret),
+    /// Ask the context that requested the hop for such an answer, with this text.
+    Ask(PromptKind, String),
     /// Fail the hop for this reason.
     Fail(Explanation),
 }
@@ -154,8 +163,10 @@ pub struct Dialogue {
     names: Vec<Vec<u8>>,
     way: Option<Vec<u8>>,
     tail: Vec<u8>,
-    /// True if the terminal shows text before the incomplete line.
-    behind: bool,
+    /// The lines that the terminal shows before the incomplete one, from the last answer on.
+    before: Vec<u8>,
+    /// A line of which the context that requested the hop is told.
+    notice: Option<(PromptKind, String)>,
     facts: u8,
     explained: Option<Explanation>,
 }
@@ -168,7 +179,8 @@ impl Dialogue {
             names: Vec::new(),
             way: None,
             tail: Vec::new(),
-            behind: false,
+            before: Vec::new(),
+            notice: None,
             facts: 0,
             explained: None,
         }
@@ -189,7 +201,12 @@ impl Dialogue {
         for byte in bytes {
             if matches!(byte, b'\n' | b'\r') {
                 let line = core::mem::take(&mut self.tail);
-                self.behind |= !line.trim_ascii().is_empty();
+                if !line.trim_ascii().is_empty() {
+                    self.before.extend_from_slice(&line);
+                    self.before.push(b'\n');
+                    let surplus = self.before.len().saturating_sub(BEFORE);
+                    self.before.drain(..surplus);
+                }
                 self.line(&line);
             } else {
                 if self.tail.len() == LINE_LIMIT {
@@ -223,6 +240,11 @@ impl Dialogue {
                 // Debug output of ssh is there for these rules only; the reason quotes it.
                 return !line.starts_with(b"debug1: ");
             }
+            Reaction::Ask(kind) => {
+                let text = String::from_utf8_lossy(line).into_owned();
+                self.notice = Some((*kind, text));
+                return true;
+            }
             Reaction::Answer(_) | Reaction::Skip => return true,
         }
         false
@@ -231,6 +253,24 @@ impl Dialogue {
     /// Removes and returns the path that the program is going to take, if it has reported one.
     pub fn take_way(&mut self) -> Option<Vec<u8>> {
         self.way.take()
+    }
+
+    /// Removes and returns what the context that requested the hop is to be told.
+    pub fn take_notice(&mut self) -> Option<(PromptKind, String)> {
+        self.notice.take()
+    }
+
+    /// Returns the open question that no rule answers, to be asked; see [`Self::question`].
+    pub fn ask(&mut self) -> Option<Act> {
+        self.question()?;
+        Some(Act::Ask(PromptKind::Other, self.take_text()))
+    }
+
+    /// Removes and returns the open question with the lines before it.
+    fn take_text(&mut self) -> String {
+        let mut text = core::mem::take(&mut self.before);
+        text.append(&mut self.tail);
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Returns the reason why the program exits, if it has given one.
@@ -243,20 +283,13 @@ impl Dialogue {
         let from = self.tail.len().saturating_sub(QUOTED);
         let asked = self.tail.get(from..).unwrap_or_default().trim_ascii();
         // Stars and backspaces are the echo of an answer.
-        asked.iter().any(|byte| !b"* \x08".contains(byte)).then(|| {
-            Explanation {
-                kind: ConnectErrorKind::Question,
-                detail: "it asks something that no answer was given for: %".into(),
-                hint: "a password answers its own host's question for it alone; use a way that asks nothing"
-                    .into(),
-            }
-            .about(asked)
-        })
+        let is_text = asked.iter().any(|byte| !b"* \x08".contains(byte));
+        is_text.then(|| unanswered_question(asked))
     }
 
     fn prompt(&mut self) -> Option<Act> {
         let (rule, quoted) = find(&self.rules, &self.names, self.facts, &self.tail, true)?;
-        if self.behind && rule.texts.iter().any(|text| text == "@") {
+        if !self.before.is_empty() && rule.texts.iter().any(|text| text == "@") {
             return None;
         }
         let wrong = |kind, detail: &str, hint: &str| {
@@ -283,12 +316,30 @@ impl Dialogue {
             ),
             Reaction::Explain(why) => Act::Fail(why.about(quoted)),
             Reaction::Ignore => return None,
+            Reaction::Ask(kind) => {
+                let kind = *kind;
+                if let PromptKind::Password | PromptKind::Code = kind {
+                    self.facts |= fact::ANSWERED;
+                }
+                Act::Ask(kind, self.take_text())
+            }
             _ => Act::Type(Secret::new("")),
         };
         self.tail.clear();
-        self.behind = false;
+        self.before.clear();
         Some(act)
     }
+}
+
+/// Returns the reason why a hop fails whose program asks this.
+pub fn unanswered_question(asked: &[u8]) -> Explanation {
+    Explanation {
+        kind: ConnectErrorKind::Question,
+        detail: "it asks something that no answer was given for: %".into(),
+        hint: "answer it (on_prompt() in a program, a terminal on the command line), or use a way that asks nothing"
+            .into(),
+    }
+    .about(asked.trim_ascii())
 }
 
 /// Returns the first rule that matches, and the part of the line that it quotes.

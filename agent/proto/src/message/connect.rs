@@ -1,6 +1,7 @@
 //! The request to connect a child context.
 
 use crate::connect::recipe::Recipe;
+use crate::id::Handle;
 use alloc::string::String;
 use serde::Deserialize;
 use serde::Serialize;
@@ -19,4 +20,6 @@ pub struct ConnectRequest {
     pub announce: bool,
     /// Seconds between heartbeats; 0 for none.
     pub heartbeat: u32,
+    /// Handle of the sender that answers questions of the hop's program, or [`Handle::NONE`].
+    pub prompts: Handle,
 }

@@ -10,5 +10,6 @@ pub mod detach;
 pub mod exec;
 pub mod handshake;
 pub mod outcome;
+pub mod prompt;
 pub mod record;
 pub mod routes;

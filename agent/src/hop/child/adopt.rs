@@ -11,6 +11,7 @@ use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Platform;
 use offshoot_proto::ContextId;
 use offshoot_proto::Error;
+use offshoot_proto::Handle;
 use offshoot_proto::Reason;
 use offshoot_proto::Result;
 use offshoot_proto::connect::bootstrap::BootstrapWatcher;
@@ -40,6 +41,7 @@ impl Children {
             .try_clone()
             .map_err(|error| Error::system("duplicating a socket", error))?;
         let order = ConnectRequest {
+            prompts: Handle::NONE,
             name: name.into(),
             title: None,
             recipe: Recipe::new("join", Vec::new(), Attach::Direct),

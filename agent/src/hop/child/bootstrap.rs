@@ -12,12 +12,15 @@ use crate::runtime::image_store::OwnImage;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::reactor::Source;
 use crate::runtime::reactor::Timer;
+use crate::runtime::state::Awaited;
 use crate::runtime::state::Endpoint;
+use crate::runtime::state::ForChild;
 use crate::runtime::state::NodeState;
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Nonce;
 use offshoot_bootstrap::Platform;
+use offshoot_codec::Secret;
 use offshoot_proto::ConnectError;
 use offshoot_proto::ConnectErrorKind;
 use offshoot_proto::ContextId;
@@ -27,9 +30,12 @@ use offshoot_proto::LinkId;
 use offshoot_proto::connect::bootstrap::Progress;
 use offshoot_proto::connect::bootstrap::Retry;
 use offshoot_proto::connect::dialogue::Act;
+use offshoot_proto::connect::dialogue::unanswered_question;
 use offshoot_proto::connect::recipe::Attach;
 use offshoot_proto::connect::recipe::Recipe;
-use offshoot_proto::message::outcome::read_value;
+use offshoot_proto::message::outcome::read_own;
+use offshoot_proto::message::prompt::PromptKind;
+use offshoot_proto::message::prompt::PromptRequest;
 use offshoot_proto::node::Opening;
 use offshoot_sys as sys;
 use offshoot_sys::spawn::AGENT_FD;
@@ -230,8 +236,15 @@ impl Children {
         for line in child.boot.stderr(bytes) {
             child.log_line(&reactor.shared, level, &line);
         }
-        if let Some(way) = child.boot.dialogue.take_way() {
+        let (way, notice) = (
+            child.boot.dialogue.take_way(),
+            child.boot.dialogue.take_notice(),
+        );
+        if let Some(way) = way {
             self.route_known(reactor, core, link, way);
+        }
+        if let Some((kind, text)) = notice {
+            self.ask(reactor, core, link, kind, text);
         }
     }
 
@@ -272,8 +285,8 @@ impl Children {
             return;
         };
         // The rest of the question may have arrived since.
-        let act = child.boot.dialogue.terminal(&[]);
-        let act = act.or_else(|| child.boot.dialogue.question().map(Act::Fail));
+        let dialogue = &mut child.boot.dialogue;
+        let act = dialogue.terminal(&[]).or_else(|| dialogue.ask());
         self.act(reactor, core, link, act);
     }
 
@@ -292,12 +305,61 @@ impl Children {
                     let _ = sys::write(terminal, b"\n");
                 }
             }
+            Some(Act::Ask(kind, text)) => self.ask(reactor, core, link, kind, text),
             Some(Act::Fail(why)) => {
                 let mut error = ConnectError::from(why);
                 error.output = child.boot.said();
                 self.fail(reactor, core, link, error);
             }
         }
+    }
+
+    /// Asks the context that requested the hop. Fails the hop if nobody there answers.
+    fn ask(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        kind: PromptKind,
+        text: String,
+    ) {
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
+        let (Some(flow), handle) = (child.reply, child.order.prompts) else {
+            return;
+        };
+        if handle == Handle::NONE {
+            let why = unanswered_question(text.as_bytes());
+            return self.act(reactor, core, link, Some(Act::Fail(why)));
+        }
+        let awaited = match kind {
+            PromptKind::Touch => Awaited::Nothing,
+            _ => Awaited::Answer,
+        };
+        child.asked += u8::from(awaited == Awaited::Answer);
+        let request = offshoot_codec::own(&PromptRequest { kind, text });
+        await_reply(core, link, awaited, flow.peer, handle, request);
+    }
+
+    /// Gives the answer to a question to the program of the hop.
+    fn answer(
+        &mut self,
+        reactor: &mut Reactor,
+        core: &mut NodeState,
+        link: LinkId,
+        answer: Option<Secret>,
+    ) {
+        let Some(child) = self.by_link.get_mut(&link) else {
+            return;
+        };
+        child.asked = child.asked.saturating_sub(1);
+        child.answered = true;
+        let act = match answer {
+            Some(secret) => Act::Type(secret),
+            None => Act::Fail(unanswered_question(b"")),
+        };
+        self.act(reactor, core, link, Some(act));
     }
 
     /// Retries or fails the hop, if the program of its attempt has ended and its output was read.
@@ -359,15 +421,22 @@ impl Children {
         core.node.link_restart(link);
     }
 
-    /// Continues the hop of a child whose image has arrived from the root.
-    pub(crate) fn image_arrived(
+    /// Continues the hop of a child with a reply that it needs.
+    pub(crate) fn reply_arrived(
         &mut self,
         reactor: &mut Reactor,
         core: &mut NodeState,
-        link: LinkId,
-        reply: &[u8],
+        reply: &ForChild,
     ) {
-        let image = read_value::<Vec<u8>>("controller", reply)
+        let (link, reply) = match reply.awaited {
+            Awaited::Image => (reply.link, &reply.bytes[..]),
+            Awaited::Answer => {
+                let answer = read_own("", &reply.bytes).ok().flatten();
+                return self.answer(reactor, core, reply.link, answer);
+            }
+            Awaited::Nothing => return,
+        };
+        let image = read_own::<Vec<u8>>("controller", reply)
             .and_then(|bytes| Image::parse(bytes).map_err(|error| Error::Image(error.to_string())));
         match image {
             Ok(image) => {
@@ -379,18 +448,23 @@ impl Children {
                     .map_or(Mode::Wait, |child| child.boot.mode());
                 self.attempt(reactor, core, link, platform, mode);
             }
-            Err(error) => self.image_missing(reactor, core, link, &error),
+            Err(error) => self.fail(reactor, core, link, image_error(&error)),
         }
     }
 
-    pub(crate) fn image_missing(
+    /// Handles the failure of a request for a child.
+    pub(crate) fn reply_missing(
         &mut self,
         reactor: &mut Reactor,
         core: &mut NodeState,
-        link: LinkId,
+        reply: &ForChild,
         error: &Error,
     ) {
-        self.fail(reactor, core, link, image_error(error));
+        match reply.awaited {
+            Awaited::Image => self.fail(reactor, core, reply.link, image_error(error)),
+            Awaited::Answer => self.answer(reactor, core, reply.link, None),
+            Awaited::Nothing => {}
+        }
     }
 
     pub(crate) fn connect_timed_out(
@@ -407,6 +481,10 @@ impl Children {
             return;
         }
         let allowed = child.order.recipe.timeout_ms;
+        // A person takes the time that it takes; the limit begins anew with the answer.
+        if std::mem::take(&mut child.answered) || child.asked > 0 {
+            return reactor.after(Duration::from_millis(allowed), Timer::Connect(link, asking));
+        }
         let mut error = match (child.boot.dialogue.question(), child.dropped.take()) {
             (Some(question), _) => question.into(),
             (None, Some(dropped)) => *dropped,
@@ -445,13 +523,27 @@ impl Children {
 /// Fetches an image from the root for a child that connects over `link`.
 fn fetch_image(core: &mut NodeState, link: LinkId, platform: Platform) {
     let request = platform.machine().as_bytes().to_vec();
-    core.open(
-        ContextId::ROOT,
-        Handle::IMAGE,
-        request,
-        Opening::default(),
-        |_| Endpoint::Image(Box::new((link, Vec::new()))),
-    );
+    let (root, service) = (ContextId::ROOT, Handle::IMAGE);
+    await_reply(core, link, Awaited::Image, root, service, request);
+}
+
+/// Sends a request whose reply is for a child.
+fn await_reply(
+    core: &mut NodeState,
+    link: LinkId,
+    awaited: Awaited,
+    to: ContextId,
+    service: Handle,
+    request: Vec<u8>,
+) {
+    core.open(to, service, request, Opening::default(), |_| {
+        let bytes = Vec::new();
+        Endpoint::ForChild(Box::new(ForChild {
+            link,
+            awaited,
+            bytes,
+        }))
+    });
 }
 
 fn fresh_nonce() -> Nonce {

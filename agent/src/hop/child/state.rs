@@ -47,6 +47,10 @@ pub(crate) struct Child {
     pub(super) way: Vec<u8>,
     /// The number of times that its program has written to its terminal.
     pub(super) written: u32,
+    /// The number of questions of its program that are not answered yet.
+    pub(super) asked: u8,
+    /// True if a question was answered in this interval of its time limit.
+    pub(super) answered: bool,
     /// The reason why the connection of its last attempt was dropped.
     pub(super) dropped: Option<Box<ConnectError>>,
     /// True if its link has ended and its last output is still awaited.
@@ -79,6 +83,8 @@ impl Child {
             admission: Admission::Admitted,
             way: Vec::new(),
             written: 0,
+            asked: 0,
+            answered: false,
             dropped: None,
             awaiting_output: false,
             printed: RateLimit::default(),

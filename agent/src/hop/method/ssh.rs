@@ -108,6 +108,8 @@ pub struct Ssh {
     pub host_keys: HostKeys,
     /// The password, for password and keyboard-interactive authentication.
     pub password: Option<Secret>,
+    /// True if somebody answers its questions; see [`Hop::on_prompt`].
+    pub interactive: bool,
     /// The program; `ssh` unless set.
     pub program: String,
     /// The number of hops from one context that may log in at once by the same route: the address,
@@ -130,6 +132,7 @@ impl Ssh {
             compression: None,
             host_keys: HostKeys::default(),
             password: None,
+            interactive: false,
             program: "ssh".into(),
             handshakes: HANDSHAKES,
         }
@@ -153,7 +156,7 @@ impl Ssh {
     /// `$0` is the prefix of its own lines, and the arguments are ssh and its arguments.
     fn script(&self) -> String {
         let mut script = String::new();
-        if self.password.is_some() {
+        if self.asks() {
             // We answer on the terminal, so ssh must not ask in a window that the environment
             // configures.
             script.push_str("SSH_ASKPASS_REQUIRE=never;export SSH_ASKPASS_REQUIRE\n");
@@ -164,6 +167,11 @@ impl Ssh {
         }
         script.push_str(BEHIND);
         script
+    }
+
+    /// Returns true if ssh may ask on its terminal.
+    fn asks(&self) -> bool {
+        self.password.is_some() || self.interactive
     }
 
     fn argv(&self) -> Vec<String> {
@@ -179,7 +187,7 @@ impl Ssh {
         for fixed in ["ControlMaster=no", "ControlPath=none", "RemoteCommand=none"] {
             option(fixed);
         }
-        option(if self.password.is_some() {
+        option(if self.asks() {
             "BatchMode=no"
         } else {
             "BatchMode=yes"
@@ -264,11 +272,11 @@ impl Method for Ssh {
         let config = self.config.as_deref().unwrap_or_default();
         recipe.key = format!("{} {config}", recipe.hop);
         recipe.at_once = self.handshakes.max(1);
-        recipe.terminal = self.password.is_some();
+        recipe.terminal = self.asks();
         recipe.rules = ssh_rules::rules(
             &nonce,
             &self.program,
-            self.password.as_ref(),
+            (self.password.as_ref(), self.interactive),
             !self.sets("LogLevel="),
         );
         recipe.timeout_ms = self.timeout.as_millis() as u64;
@@ -289,6 +297,10 @@ impl Method for Ssh {
 
     fn set_password(&mut self, password: Secret) {
         self.password = Some(password);
+    }
+
+    fn set_interactive(&mut self) {
+        self.interactive = true;
     }
 
     fn set_handshakes(&mut self, count: u32) {
@@ -347,8 +359,8 @@ impl Described for Ssh {
                 "the password of the user to log in as",
             ),
         ],
-        notes: "A password answers the question of that host itself. The questions of a jump host, for a code or for \
-                the passphrase of a key get no answer.",
+        notes: "A password answers the question of that host itself. Those of a jump host, for a code, for the \
+                passphrase of a key or about a host key are put to you.",
         runs_as: RunsAs::NamedUser,
         password_of: PasswordOf::TargetUser,
     };

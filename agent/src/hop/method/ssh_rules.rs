@@ -12,6 +12,7 @@ use offshoot_proto::connect::dialogue::Reaction;
 use offshoot_proto::connect::dialogue::Rule;
 use offshoot_proto::connect::dialogue::When;
 use offshoot_proto::connect::dialogue::fact;
+use offshoot_proto::message::prompt::PromptKind;
 
 /// ssh connects to its host directly. Without this fact, hosts in between may ask and print as
 /// well.
@@ -281,11 +282,12 @@ const STEPS: &[(&[&str], u8, bool)] = &[
 
 /// Returns all rules for a hop with this password. `quiet` leaves out the lines that ssh prints
 /// only because the rules need them. `nonce` begins the lines of the script before ssh, `program`
-/// is the name of ssh.
+/// is the name of ssh. If the hop is interactive, somebody answers the questions that have no
+/// answer here.
 pub(crate) fn rules(
     nonce: &str,
     program: &str,
-    password: Option<&Secret>,
+    (password, interactive): (Option<&Secret>, bool),
     quiet: bool,
 ) -> Vec<Rule> {
     let told = |what: &str, reaction, sets| Rule {
@@ -320,6 +322,14 @@ pub(crate) fn rules(
             )
         }
     };
+    if interactive {
+        // ssh itself tells of a security key only on a terminal that is its stderr.
+        let touch = &["^debug1: Server accepts key: ", "-SK SHA256:"];
+        rules.push(Rule {
+            sets: KEY,
+            ..Rule::line(When::ALWAYS, touch, Reaction::Ask(PromptKind::Touch))
+        });
+    }
     rules.extend(REASONS[..1].iter().map(reason));
     let steps = if quiet { STEPS } else { &STEPS[..4] };
     rules.extend(steps.iter().map(|(texts, sets, forget)| {
@@ -381,12 +391,12 @@ pub(crate) fn rules(
         );
     }
     rules.extend(REASONS[1..].iter().map(reason));
-    questions(&mut rules, password, quiet);
+    questions(&mut rules, password, interactive, quiet);
     rules
 }
 
 /// Adds the rules for the questions that ssh asks on its terminal.
-fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
+fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, interactive: bool, quiet: bool) {
     let mut ask = |texts: &[&str], reaction| rules.push(Rule::asked(When::ALWAYS, texts, reaction));
     let fail = |kind, detail: &str, hint: &str| {
         Reaction::Explain(Explanation {
@@ -395,17 +405,26 @@ fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
             hint: hint.into(),
         })
     };
-    ask(
-        &["continue connecting (yes/no"],
-        fail(Kind::HostKey, "the host's key is unknown", LOOK),
-    );
-    ask(
-        &["continue connecting"],
-        fail(Kind::HostKey, "the host's key is unknown", LOOK),
-    );
+    // Asks whoever answers questions, or else reacts in this way.
+    let or = |kind, reaction| match interactive {
+        true => Reaction::Ask(kind),
+        false => reaction,
+    };
+    let unknown = || fail(Kind::HostKey, "the host's key is unknown", LOOK);
+    for texts in [
+        "continue connecting (yes/no",
+        "continue connecting",
+        "type 'yes', 'no' or the fingerprint",
+    ] {
+        ask(&[texts], or(PromptKind::HostKey, unknown()));
+    }
     // A locked key cannot be used here; ssh continues with the next method.
-    ask(&["^Enter passphrase for key '"], Reaction::Skip);
-    ask(&["^Enter PIN for "], Reaction::Skip);
+    for (text, kind) in [
+        ("^Enter passphrase for key '", PromptKind::Passphrase),
+        ("^Enter PIN for ", PromptKind::Pin),
+    ] {
+        ask(&[text], or(kind, Reaction::Skip));
+    }
     for new in [
         "new password",
         "old password",
@@ -425,10 +444,13 @@ fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, quiet: bool) {
     for words in ["one-time", "one time"] {
         ask(
             &["^(", "@", "^) ", words],
-            fail(
-                Kind::Question,
-                "the host asks for a one-time password",
-                CODE,
+            or(
+                PromptKind::Code,
+                fail(
+                    Kind::Question,
+                    "the host asks for a one-time password",
+                    CODE,
+                ),
             ),
         );
     }

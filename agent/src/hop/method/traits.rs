@@ -51,6 +51,10 @@ pub trait Method {
         false
     }
 
+    /// Prepares the recipe for somebody who answers questions. Ignored by a method whose program
+    /// asks in any case.
+    fn set_interactive(&mut self) {}
+
     /// Sets the number of hops that may log in at once by the same route. Ignored by a method
     /// without such a limit.
     fn set_handshakes(&mut self, _count: u32) {}
@@ -93,6 +97,10 @@ impl<M: Method + ?Sized> Method for Box<M> {
 
     fn set_directory(&mut self, directory: &str) -> bool {
         (**self).set_directory(directory)
+    }
+
+    fn set_interactive(&mut self) {
+        (**self).set_interactive();
     }
 
     fn set_handshakes(&mut self, count: u32) {

@@ -175,6 +175,7 @@ impl Step {
             .into_iter()
             .map(|(question, reaction)| match reaction {
                 Does::Answers(given) => json!({ "question": question, "answered": given }),
+                Does::Asks => json!({ "question": question, "answered": false, "asked": true }),
                 Does::Skips => json!({ "question": question, "skipped": true }),
                 Does::Fails(why) => json!({ "question": question, "fails": why }),
             })
@@ -265,6 +266,7 @@ impl Step {
             let does = match does {
                 Does::Answers(true) => "is answered with the password",
                 Does::Answers(false) => "has no answer yet",
+                Does::Asks => "is put to you",
                 Does::Skips => "is answered with an empty line",
                 Does::Fails(_) => continue,
             };
@@ -278,6 +280,8 @@ impl Step {
 
 /// The reaction to a question.
 enum Does {
+    /// The person at the terminal is asked.
+    Asks,
     /// The password is typed, if there is one.
     Answers(bool),
     /// An empty line is typed.
@@ -292,6 +296,7 @@ fn questions(rules: &[Rule]) -> Vec<(String, Does)> {
     for rule in rules.iter().filter(|rule| rule.asked) {
         let does = match &rule.reaction {
             Reaction::Answer(answer) => Does::Answers(answer.is_some()),
+            Reaction::Ask(_) => Does::Asks,
             Reaction::Skip => Does::Skips,
             Reaction::Explain(why) => Does::Fails(why.detail.clone()),
             _ => continue,

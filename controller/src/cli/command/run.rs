@@ -65,9 +65,10 @@ With --json, the stdout values of a target are, put together, its output, byte f
 the stderr values. A piece that is not UTF-8 is in stdout_base64 or stderr_base64. The lines that a
 hop printed before a failure come with the error, in the member output.
 
-A password is asked for on the terminal when a hop needs it, once for each hop, or read from the
-first line of the file in password-file=PATH of the hop. With -n, PATH can be - for stdin. With
---same-password one answer is used for all hops of the same method and the same user: for ssh, the
+Questions of a hop are put to you on the terminal, under the name of the hop: passwords, codes,
+passphrases, unknown host keys. A password can be read from the first line of a file instead, with
+password-file=PATH in the hop. With -n, PATH can be - for stdin. With
+--ask-once one answer is used for all hops of the same method and the same user: for ssh, the
 user to log in as (hops without a user count as the same), for sudo, the user who calls it.
 
 Examples:

@@ -27,21 +27,24 @@ impl Terminal {
             .map(Terminal)
     }
 
-    /// Asks for a password. Returns `None` if the user enters end of file.
+    /// Asks for a password, or for an answer that is `shown` while it is typed. Returns `None` if
+    /// the user enters end of file.
     ///
     /// # Errors
     /// Returns an error if the terminal cannot be used, or if this program is in the background and
     /// cannot be stopped.
-    pub(crate) fn ask(&mut self, question: &str) -> io::Result<Option<Secret>> {
+    pub(crate) fn ask(&mut self, question: &str, shown: bool) -> io::Result<Option<Secret>> {
         if !jobs::wait_for_foreground(&self.0, Signal::SIGTTIN) {
             return Err(io::Error::other("another program has the terminal"));
         }
         end_line();
-        let shown = question::ask(&self.0, question);
-        let answer = shown.and_then(|()| password_line(&mut Inlet::terminal(&self.0)?));
+        let asked = question::ask(&self.0, question, shown);
+        let answer = asked.and_then(|()| password_line(&mut Inlet::terminal(&self.0)?));
         question::remove();
         // With the echo off, the end of line that the user typed was not shown.
-        writeln!(self.0)?;
+        if !shown {
+            writeln!(self.0)?;
+        }
         answer
     }
 

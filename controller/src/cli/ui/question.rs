@@ -1,4 +1,4 @@
-//! The question that is shown on a terminal, with the echo off. Other output and job control clear
+//! The question that is shown on a terminal. Other output and job control clear
 //! it and show it again.
 
 use super::shared_fd::in_foreground;
@@ -18,7 +18,9 @@ struct Asked {
     question: String,
     /// The settings of the terminal before the question.
     before: Termios,
-    /// True while the echo is off and the question is on the last line.
+    /// True if the answer is shown while it is typed.
+    echo: bool,
+    /// True while the settings are those of the question and the question is on the last line.
     shown: bool,
 }
 
@@ -33,7 +35,9 @@ impl Asked {
             self.before = now;
         }
         let mut silent = self.before.clone();
-        silent.local_flags.remove(LocalFlags::ECHO);
+        if !self.echo {
+            silent.local_flags.remove(LocalFlags::ECHO);
+        }
         self.shown = true;
         // Flushes the input: text typed before the question is not an answer to it.
         tcsetattr(&self.terminal, SetArg::TCSAFLUSH, &silent)?;
@@ -54,17 +58,19 @@ fn asked() -> MutexGuard<'static, Option<Asked>> {
     ASKED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Shows a question on a terminal that is in the foreground, with the echo off.
+/// Shows a question on a terminal that is in the foreground, with the echo off unless the answer
+/// may be seen.
 ///
 /// # Errors
 /// Returns an error if the terminal's settings cannot be read or set, or the question cannot be
 /// written.
-pub(crate) fn ask(terminal: &File, question: &str) -> io::Result<()> {
+pub(crate) fn ask(terminal: &File, question: &str, echo: bool) -> io::Result<()> {
     let before = tcgetattr(terminal)?;
     let mut question = Asked {
         terminal: terminal.try_clone()?,
         question: question.into(),
         before,
+        echo,
         shown: false,
     };
     let mut asked = asked();

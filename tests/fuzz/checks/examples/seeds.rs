@@ -131,6 +131,7 @@ fn boot() -> Vec<Vec<u8>> {
 
 fn request(recipe: Recipe) -> Vec<u8> {
     let request = ConnectRequest {
+        prompts: Handle::NONE,
         name: "ssh.web1".into(),
         title: Some("web".into()),
         recipe,

@@ -13,6 +13,7 @@ use offshoot_agent::{ConnectErrorKind, Secret};
 use offshoot_bootstrap::{Mode, Nonce, Platform, agent_marker};
 use offshoot_proto::connect::bootstrap::{BootstrapWatcher, Progress, Retry};
 use offshoot_proto::connect::dialogue::{Act, Dialogue, Explanation, Reaction, Rule, When, fact};
+use offshoot_proto::message::prompt::PromptKind;
 
 const NONCE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xab\xcd\xef";
 const READY: &[u8] = b"offshoot:0123456789abcdef:ready:4711\n";
@@ -90,6 +91,12 @@ impl Model<'_> {
             Reaction::Answer(Some(_)) => fail(ConnectErrorKind::PasswordIncorrect),
             Reaction::Answer(None) => fail(ConnectErrorKind::PasswordRequired),
             Reaction::Explain(why) => fail(why.kind),
+            Reaction::Ask(kind) => {
+                if matches!(kind, PromptKind::Password | PromptKind::Code) {
+                    self.facts |= fact::ANSWERED;
+                }
+                Act::Ask(*kind, String::new())
+            }
             _ => Act::Type(Secret::new("")),
         };
         self.line.clear();
@@ -168,7 +175,11 @@ impl Model<'_> {
                 self.facts &= !fact::EXPLAINED;
             }
             Reaction::Name => self.names.push(quoted.to_vec()),
-            Reaction::Way | Reaction::Ignore | Reaction::Skip | Reaction::Answer(_) => {}
+            Reaction::Way
+            | Reaction::Ignore
+            | Reaction::Skip
+            | Reaction::Ask(_)
+            | Reaction::Answer(_) => {}
         }
     }
 
@@ -182,9 +193,10 @@ impl Model<'_> {
 }
 
 /// Returns the kind of an action and its secret, without the texts of a failure.
-fn gist(act: &Option<Act>) -> Option<Result<&Secret, ConnectErrorKind>> {
+fn gist(act: &Option<Act>) -> Option<Result<Result<&Secret, PromptKind>, ConnectErrorKind>> {
     act.as_ref().map(|act| match act {
-        Act::Type(secret) => Ok(secret),
+        Act::Type(secret) => Ok(Ok(secret)),
+        Act::Ask(kind, _) => Ok(Err(*kind)),
         Act::Fail(why) => Err(why.kind),
     })
 }

@@ -11,6 +11,7 @@ use offshoot_proto::message::connect::ConnectRequest;
 use offshoot_proto::message::detach::DetachRequest;
 use offshoot_proto::message::exec::{ExecReply, ExecRequest, Lifetime, SignalRequest};
 use offshoot_proto::message::handshake::{Connected, Hello};
+use offshoot_proto::message::prompt::PromptRequest;
 use offshoot_proto::message::routes::RouteNews;
 use offshoot_proto::message::{chain, channel, outcome, record};
 use offshoot_proto::{ConnectError, ContextId, DeadLetter, Error, Handle, Reason};
@@ -26,6 +27,7 @@ pub const MESSAGES: &[(&str, Again)] = &[
     ("boot", own::<BootInfo>),
     ("connect", own::<ConnectRequest>),
     ("connected", own::<Connected>),
+    ("prompt", own::<PromptRequest>),
     ("order", own::<ExecRequest>),
     ("exit", own::<ExecReply>),
     ("dead letter", own::<DeadLetter>),

@@ -11,6 +11,7 @@ use offshoot_proto::DeadLetter;
 use offshoot_proto::connect::dialogue::{Explanation, Reaction, Rule, When};
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use offshoot_proto::message::connect::ConnectRequest;
+use offshoot_proto::message::prompt::PromptKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -155,6 +156,7 @@ fn request(input: &mut Input<'_>) -> ConnectRequest {
         recipe,
         announce: input.flag(),
         heartbeat: input.u32(),
+        prompts: offshoot_proto::Handle(input.u32()),
     }
 }
 
@@ -166,7 +168,7 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         needs: input.byte() & 3,
         lacks: input.byte() & 3,
     };
-    let reaction = match input.below(8) {
+    let reaction = match input.below(9) {
         0 => Reaction::Answer(None),
         1 => Reaction::Answer(Some(Secret::new(input.text()))),
         2 => Reaction::Skip,
@@ -174,6 +176,7 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         4 => Reaction::Forget,
         5 => Reaction::Name,
         6 => Reaction::Way,
+        7 => Reaction::Ask(prompt_kind(input)),
         _ => Reaction::Explain(Explanation {
             kind: kind(input),
             detail: input.text(),
@@ -187,6 +190,19 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         sets: input.byte(),
         reaction,
     }
+}
+
+fn prompt_kind(input: &mut Input<'_>) -> PromptKind {
+    const KINDS: [PromptKind; 7] = [
+        PromptKind::Password,
+        PromptKind::Passphrase,
+        PromptKind::Pin,
+        PromptKind::Code,
+        PromptKind::HostKey,
+        PromptKind::Touch,
+        PromptKind::Other,
+    ];
+    KINDS[input.below(KINDS.len())]
 }
 
 fn kind(input: &mut Input<'_>) -> ConnectErrorKind {

@@ -1,0 +1,269 @@
+//! Questions of the programs of hops, answered by the program or the person at the root, from any
+//! depth.
+
+use std::process::Command;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use offshoot::methods::Ssh;
+use offshoot::{ConnectErrorKind as Kind, Context, Hop, Prompt, PromptKind, Secret};
+use offshoot_test_agent as own;
+use offshoot_tests::process::must_run;
+use offshoot_tests::pty::Terminal;
+use offshoot_tests::run::{LIMIT, offshoot_binary};
+use offshoot_tests::scratch::ScratchDir;
+use offshoot_tests::tree::{Tree, facts, hop, refused, router};
+use offshoot_tests::users::{NOPASS, PASSWORD, PW};
+use offshoot_tests::{Leaks, Sshd};
+
+/// The questions of a hop, in their order.
+type Asked = Arc<Mutex<Vec<Prompt>>>;
+
+/// Answers the questions of a hop one after the other, and nothing after the last answer.
+fn answering<M: offshoot::methods::Method>(hop: Hop<M>, answers: &[&str]) -> (Hop<M>, Asked) {
+    let asked = Asked::default();
+    let mut left: Vec<_> = answers
+        .iter()
+        .rev()
+        .map(|text| (*text).to_owned())
+        .collect();
+    let (questions, left) = (Arc::clone(&asked), Mutex::new(std::mem::take(&mut left)));
+    let hop = hop.on_prompt(move |prompt| {
+        questions.lock().expect("no panic").push(prompt.clone());
+        left.lock().expect("no panic").pop().map(Secret::new)
+    });
+    (hop, asked)
+}
+
+fn kinds(asked: &Asked) -> Vec<PromptKind> {
+    let asked = asked.lock().expect("no panic");
+    asked.iter().map(|prompt| prompt.kind).collect()
+}
+
+#[track_caller]
+fn up(outcome: offshoot::Result<Context>) -> Context {
+    outcome.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Returns a hop to a server whose key is not known.
+fn to_unknown(from: &Context, server: &Sshd, scratch: &ScratchDir) -> Hop<Ssh> {
+    let known = scratch.path().join("known");
+    hop(from, server, NOPASS)
+        .option(format!("UserKnownHostsFile={}", known.display()))
+        .option("StrictHostKeyChecking=ask")
+}
+
+#[test]
+fn a_password_is_asked_for_until_it_is_right() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let router = router();
+    let (hop, asked) = answering(hop(&router, &server, PW), &["wrong", PASSWORD]);
+    assert_eq!(facts(&up(hop.connect())).user, PW.name);
+    assert_eq!(kinds(&asked), [PromptKind::Password; 2]);
+    let asked = asked.lock().expect("no panic");
+    assert_eq!(
+        (asked[0].context.as_str(), asked[0].hop.starts_with("ssh:")),
+        ("ssh.web1", true)
+    );
+}
+
+#[test]
+fn a_question_comes_from_three_hops_down_and_is_answered_there() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let host = up(hop(&up(router.local().connect()), &server, PW).connect());
+    let (sudo, asked) = answering(
+        host.local().connect().expect("it is up").sudo(),
+        &[PASSWORD],
+    );
+    let root = up(sudo.connect());
+    assert_eq!(facts(&root).uid, 0);
+    assert_eq!(kinds(&asked), [PromptKind::Password]);
+    let asked = asked.lock().expect("no panic");
+    assert_eq!(asked[0].context, "local.ssh.web1.local.sudo.root");
+    assert_eq!(asked[0].hop, "sudo");
+}
+
+#[test]
+fn without_an_answer_the_hop_fails_and_quotes_the_question() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let host = up(hop(&router, &server, PW).connect());
+    let (sudo, asked) = answering(host.sudo(), &[]);
+    let error = refused(sudo.connect());
+    assert_eq!(error.kind, Kind::Question, "{error}");
+    assert_eq!(error.context, "ssh.web1.sudo.root");
+    assert_eq!(kinds(&asked), [PromptKind::Password]);
+}
+
+#[test]
+fn an_unknown_host_key_is_shown_with_its_fingerprint_and_accepted_by_yes() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let scratch = ScratchDir::new("known");
+    let router = router();
+    for answer in ["no", "yes"] {
+        let (hop, asked) = answering(to_unknown(&router, &server, &scratch), &[answer]);
+        match hop.connect() {
+            Ok(context) => assert_eq!(
+                (facts(&context).user.as_str(), answer),
+                (NOPASS.name, "yes")
+            ),
+            Err(error) => {
+                assert_eq!(answer, "no", "{error}");
+                let kind = error.as_connect().map(|error| error.kind);
+                assert_eq!(kind, Some(Kind::HostKey), "{error}");
+            }
+        }
+        assert_eq!(kinds(&asked), [PromptKind::HostKey]);
+        let lines = asked.lock().expect("no panic")[0].lines.join("\n");
+        assert!(lines.contains("fingerprint is SHA256:"), "{lines}");
+    }
+    // The key is known now.
+    let (hop, asked) = answering(to_unknown(&router, &server, &scratch), &[]);
+    up(hop.connect());
+    assert_eq!(kinds(&asked), []);
+}
+
+#[test]
+fn a_passphrase_is_told_apart_and_an_unknown_question_is_passed_on() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("locked");
+    let key = scratch.path().join("key");
+    let path = key.display().to_string();
+    let words = ["-q", "-t", "ed25519", "-N", "a passphrase", "-f", &path];
+    must_run("ssh-keygen", &words, b"");
+    let public = std::fs::read(key.with_extension("pub")).expect("it was just made");
+    let authorized = scratch.file("authorized", public, 0o644);
+    let server = Sshd::named("web1")
+        .line(format!("AuthorizedKeysFile {}", authorized.display()))
+        .start();
+    let router = router();
+    let known = server.known_hosts().display().to_string();
+    let host = router.ssh("127.0.0.1").config("/dev/null").user(PW.name);
+    let host = host.port(server.address().port()).identity(&path);
+    let host = host.option(format!("UserKnownHostsFile={known}"));
+    let (hop, asked) = answering(host.option("IdentitiesOnly=yes"), &["a passphrase"]);
+    assert_eq!(facts(&up(hop.connect())).user, PW.name);
+    assert_eq!(kinds(&asked), [PromptKind::Passphrase]);
+    // A program that asks something of its own, and gets the answer on its terminal.
+    let text = "#!/bin/sh\n[ \"$1\" = -G ]&&exit 1\nprintf 'Duo login\\nOption (1-3): ' >/dev/tty\n\
+                read answer </dev/tty\necho \"it was $answer\" >&2\nexit 1\n";
+    let program = scratch.file("asks", text, 0o755).display().to_string();
+    let (hop, asked) = answering(router.ssh("web1").program(program), &["2"]);
+    let error = refused(hop.connect());
+    assert!(error.output.contains(&"it was 2".to_owned()), "{error:?}");
+    let asked = asked.lock().expect("no panic");
+    assert_eq!(asked[0].kind, PromptKind::Other);
+    assert_eq!(asked[0].lines, ["Duo login", "Option (1-3):"]);
+}
+
+/// Starts a hop by sudo whose question waits: the hop, the question, and the way to answer it.
+fn waiting(context: &Context, limit: Duration) -> (offshoot::Connecting, impl Fn(), Receiver<()>) {
+    let (begun, begins) = channel();
+    let (go, wait) = channel();
+    let wait = Mutex::new(wait);
+    let hop = context.sudo().timeout(limit).on_prompt(move |_| {
+        begun.send(()).expect("the test waits");
+        let wait = wait.lock().expect("no panic");
+        wait.recv_timeout(LIMIT).ok().map(|()| PASSWORD.into())
+    });
+    let hop = hop.start().unwrap_or_else(|error| panic!("{error}"));
+    (hop, move || go.send(()).expect("it waits"), begins)
+}
+
+#[test]
+fn a_person_may_take_longer_than_the_limit_of_the_hop() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let host = up(hop(&router, &server, PW).connect());
+    let (hop, answer, begins) = waiting(&host, Duration::from_secs(1));
+    begins.recv_timeout(LIMIT).expect("it asks");
+    // The limit passes twice.
+    assert!(hop.wait_timeout(Duration::from_millis(2200)).is_err());
+    answer();
+    assert_eq!(facts(&up(hop.wait())).uid, 0);
+}
+
+#[test]
+fn only_the_context_of_the_hop_can_ask() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let tree = Tree::new();
+    let stranger = tree.child();
+    let host = up(hop(&tree.router, &server, PW).connect());
+    let (hop, answer, begins) = waiting(&host, LIMIT);
+    begins.recv_timeout(LIMIT).expect("it asks");
+    // It tries every number that a handler of the root can have by now.
+    let taken = stranger.call(own::services::ask_for_secrets {
+        first: 256,
+        count: 64,
+    });
+    assert_eq!(taken.unwrap_or_else(|error| panic!("{error}")), 0);
+    answer();
+    assert_eq!(facts(&up(hop.wait())).uid, 0);
+    assert!(begins.try_recv().is_err(), "it was asked once");
+}
+
+fn at_terminal(words: &[&str]) -> Terminal {
+    let mut command = Command::new(offshoot_binary());
+    command.arg("run").args(words);
+    Terminal::start(command, false)
+}
+
+#[test]
+fn the_command_line_asks_for_host_key_and_passwords_of_each_hop() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let config = server.config().display().to_string();
+    let scratch = ScratchDir::new("known");
+    let known = format!(
+        "UserKnownHostsFile={}",
+        scratch.path().join("known").display()
+    );
+    let target = format!("local/ssh:{}@web1/sudo", PW.name);
+    let mut terminal = at_terminal(&[
+        "-n",
+        "-F",
+        &config,
+        "-o",
+        &known,
+        "-o",
+        "StrictHostKeyChecking=ask",
+        &target,
+        "--",
+        "id",
+        "-u",
+    ]);
+    let place = format!("[local/{}@web1", PW.name);
+    terminal.expect("key fingerprint is SHA256:");
+    terminal.expect("continue connecting (yes/no/[fingerprint])? ");
+    terminal.type_line("yes");
+    let question = format!("{place}] password for ssh of {}: ", PW.name);
+    terminal.expect(&question);
+    terminal.type_line("wrong");
+    terminal.expect("the password was not accepted; try again");
+    terminal.expect(&question);
+    terminal.type_line(PASSWORD);
+    terminal.expect(&format!("{place}/sudo] password for sudo of {}: ", PW.name));
+    terminal.type_line(PASSWORD);
+    terminal.expect("0\r\n");
+    assert_eq!(terminal.finish().0, 0);
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_the_command() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let config = server.config().display().to_string();
+    let target = format!("{}@web1/sudo", PW.name);
+    let mut terminal = at_terminal(&["-n", "-F", &config, &target, "--", "true"]);
+    terminal.expect("password for sudo");
+    terminal.press(3);
+    assert_eq!(terminal.finish().0, 130);
+}
