@@ -385,5 +385,5 @@ fn errors_become_io_errors_with_their_kind_and_sentence() {
         context: "web1".into(),
         function: "print".into(),
     });
-    assert_eq!(own.to_string(), "no paper");
+    assert_eq!(own.to_string(), "web1: print: no paper");
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use offshoot::{AnyPath, Blob, CallError, Error, Json};
-use offshoot_test_agent::values::{self, Adjacent, Flat, Holds, Tagged};
+use offshoot_test_agent::values::{self, Act, Adjacent, Flat, Holds, Tagged};
 use offshoot_tests::Leaks;
 use offshoot_tests::tree::Tree;
 
@@ -256,4 +256,42 @@ fn lists_of_bytes_arrive_whole_up_to_the_limit() {
         })),
         blob
     );
+}
+
+#[test]
+fn a_variant_that_would_be_read_as_another_is_refused_where_it_is_sent() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    assert_eq!(value(child.call(values::act { act: Act::Keep })), Act::Keep);
+    let says = "Act::Restart would be read as another variant";
+    let argument = unsent(child.call(values::act { act: Act::Restart }));
+    assert!(
+        argument.starts_with("local: the arguments of ") && argument.contains(says),
+        "{argument}"
+    );
+    let result = unsent(child.call(values::restart {}));
+    assert!(
+        result.starts_with("local: the result of ") && result.contains(says),
+        "{result}"
+    );
+    let (to, from) = tree.router.channel().expect("the tree lives");
+    let message = value(child.call(values::send_restart { to })).expect("it is refused");
+    assert!(
+        message.contains("a message of type ") && message.contains(says),
+        "{message}"
+    );
+    assert_eq!(from.recv(), Err(offshoot::RecvError::Closed));
+}
+
+#[test]
+fn a_result_type_that_a_macro_has_passed_on_is_one() {
+    let _leaks = Leaks::begin();
+    let tree = Tree::new();
+    let child = tree.child();
+    assert_eq!(value(child.call(values::half { number: 8 })), 4);
+    let error = child
+        .call(values::half { number: 7 })
+        .expect_err("it is odd");
+    assert_eq!(error.function().as_deref(), Some("odd"));
 }

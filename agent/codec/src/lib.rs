@@ -31,7 +31,7 @@ pub use error::{CodecError, MAX_MESSAGE};
 pub use message::Message;
 pub use read::DEPTH;
 pub use secret::{Secret, Written, is_in_frame, reserve, was_written, zero};
-pub use shape::Shape;
+pub use shape::{Facts, Shape, facts_of, read_as};
 
 /// Hash of the sources of this crate, in hexadecimal.
 pub const SOURCES: &str = env!("OFFSHOOT_SOURCES");

@@ -6,10 +6,13 @@
 //! that rejects all values that it is given is unknown from there on. Nothing depends on the
 //! process or the platform, so that equal types have equal shapes everywhere.
 
+mod facts;
 mod places;
 mod probe;
 mod sum;
 
+pub(crate) use facts::current;
+pub use facts::{Facts, facts_of, read_as};
 use places::Places;
 use probe::{Probe, Stop};
 use serde::de::DeserializeOwned;
@@ -26,6 +29,7 @@ pub struct Shape {
     sum: Sum,
     /// Each named type, with a hash of each of its contents that were seen.
     types: BTreeSet<(&'static str, u32)>,
+    facts: Facts,
     fault: Option<String>,
 }
 
@@ -33,9 +37,9 @@ impl Shape {
     /// Adds the type `T`, called `what` in errors.
     #[must_use]
     pub fn with<T: DeserializeOwned>(mut self, what: &str) -> Self {
-        let mut places = Places::default();
+        let (mut places, mut facts) = (Places::default(), Facts::default());
         for _ in 0..PASSES {
-            let mut probe = Probe::new(&mut self.sum, &mut self.types, &mut places);
+            let mut probe = Probe::new(&mut self.sum, &mut self.types, &mut places, &mut facts);
             // The `Deserialize` of a user may panic.
             let outcome = catch_unwind(AssertUnwindSafe(|| T::deserialize(&mut probe).map(drop)));
             let fault = probe.fault.take();
@@ -50,7 +54,14 @@ impl Shape {
                 break;
             }
         }
+        self.facts.merge(&facts);
+        facts::keep(std::any::type_name::<T>(), facts);
         self
+    }
+
+    /// Returns the positions of fields and variants that were read.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Returns a hash of everything that was seen.

@@ -11,6 +11,8 @@ use crate::error::{CodecError, MAX_MESSAGE};
 use crate::message::Message;
 #[cfg(panic = "unwind")]
 use crate::plain_list::{NO_NUMBERS, Number, Scalar};
+#[cfg(panic = "unwind")]
+use crate::shape::Facts;
 use crate::varint::folded;
 #[cfg(panic = "unwind")]
 use crate::varint::put_unsigned;
@@ -38,6 +40,9 @@ pub(crate) fn write<T: Serialize + ?Sized>(
         left: MAX_MESSAGE.saturating_sub(to.length()),
         to,
         place: ("", ""),
+        facts: crate::shape::current(),
+        checked: [(0, 0); CHECKED],
+        doubted: false,
     };
     #[cfg(not(panic = "unwind"))]
     let mut writer = Writer { to };
@@ -62,7 +67,20 @@ pub(crate) struct Writer<'a> {
     /// The type and the field that are being encoded, for errors of user types.
     #[cfg(panic = "unwind")]
     place: Place,
+    /// The positions of fields and variants that the other side reads.
+    #[cfg(panic = "unwind")]
+    facts: Option<&'static Facts>,
+    /// Parts of types that were compared with them.
+    #[cfg(panic = "unwind")]
+    checked: [(usize, usize); CHECKED],
+    /// True if the struct or variant that begins is read with another number of parts.
+    #[cfg(panic = "unwind")]
+    doubted: bool,
 }
+
+/// The number of parts of types that are compared once in a message.
+#[cfg(panic = "unwind")]
+const CHECKED: usize = 16;
 
 /// A type and its field.
 #[cfg(panic = "unwind")]
@@ -101,6 +119,86 @@ impl Writer<'_> {
             Some(count) => self.length(count),
             None => Err(Wrong(UNCOUNTED)),
         }
+    }
+}
+
+/// Comparisons with the positions that the other side reads.
+#[cfg(panic = "unwind")]
+impl Writer<'_> {
+    /// Begins a struct with this number of parts. An error waits for its end, because serde may
+    /// still say which part is left out.
+    #[inline]
+    fn structure(&mut self, name: &'static str, count: usize) -> Result<()> {
+        self.doubted = match self.facts {
+            Some(facts) if !self.is_known((name.as_ptr() as usize, count)) => {
+                let has = facts.has_struct(name, count);
+                if has {
+                    self.know((name.as_ptr() as usize, count));
+                }
+                !has
+            }
+            _ => false,
+        };
+        Ok(())
+    }
+
+    /// Begins a variant.
+    #[inline]
+    fn variant(
+        &mut self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        count: Option<usize>,
+    ) -> Result<()> {
+        let of = (
+            variant.as_ptr() as usize,
+            count.map_or(0, |count| count + 1),
+        );
+        self.doubted = match self.facts {
+            Some(facts) if !self.is_known(of) => {
+                if !facts.has_variant(name, (index, variant), None) {
+                    return Err(misplaced(name, variant));
+                }
+                let has = facts.has_variant(name, (index, variant), count);
+                if has {
+                    self.know(of);
+                }
+                !has
+            }
+            _ => false,
+        };
+        self.unsigned(index.into())
+    }
+
+    /// Returns true if this was compared in this message, and fits.
+    fn is_known(&self, of: (usize, usize)) -> bool {
+        self.checked[((of.0 / 8) ^ of.1) % CHECKED] == of
+    }
+
+    /// Remembers that this fits.
+    fn know(&mut self, of: (usize, usize)) {
+        self.checked[((of.0 / 8) ^ of.1) % CHECKED] = of;
+    }
+}
+
+/// Types are not compared: this is the encoder of programs without room for it.
+#[cfg(not(panic = "unwind"))]
+impl Writer<'_> {
+    #[inline(always)]
+    fn structure(&mut self, _: &'static str, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn variant(
+        &mut self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: Option<usize>,
+    ) -> Result<()> {
+        self.unsigned(index.into())
     }
 }
 
@@ -301,6 +399,30 @@ fn left_out(of: &str, field: &str) -> Wrong {
     ))
 }
 
+#[cfg(panic = "unwind")]
+#[cold]
+fn miscounted(name: &str) -> Wrong {
+    Wrong::told(format!(
+        "{name}{MISCOUNTED} (serde's `skip` in one direction), but they are read by their position: remove the attribute, or \
+         send another type"
+    ))
+}
+
+#[cfg(panic = "unwind")]
+#[cold]
+fn misplaced(name: &str, variant: &str) -> Wrong {
+    Wrong::told(format!(
+        "{name}::{variant}{MISPLACED} (serde's `skip` at a variant, or a name for one direction), but variants are read by \
+         their position: put variants that are skipped at the end and do not send them, or send another type"
+    ))
+}
+
+#[cfg(panic = "unwind")]
+const MISCOUNTED: &str = " is written and read with different numbers of fields";
+
+#[cfg(panic = "unwind")]
+const MISPLACED: &str = " would be read as another variant";
+
 const LEFT_OUT: &str = " is left out by `skip_serializing_if`";
 
 /// Objections of serde to values of types that can be sent otherwise, each with a solution.
@@ -329,7 +451,9 @@ impl CodecError {
     /// Returns true if the text begins with the type and the field.
     #[cfg(panic = "unwind")]
     fn names_its_field(&self) -> bool {
-        self.0.contains(LEFT_OUT)
+        [LEFT_OUT, MISCOUNTED, MISPLACED]
+            .iter()
+            .any(|text| self.0.contains(text))
     }
 }
 
@@ -379,17 +503,17 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
         serialize_none(): |writer| writer.byte(0);
         serialize_unit(): |_writer| Ok(());
         serialize_unit_struct(_name: &'static str): |_writer| Ok(());
-        serialize_unit_variant(_name: &'static str, index: u32, _variant: &'static str): |writer| writer.unsigned(index.into());
+        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str): |writer| writer.variant(name, index, variant, None);
     }
 
     parted! {
         serialize_seq(count: Option<usize>), "", SerializeSeq: |writer| writer.known(count);
         serialize_tuple(_count: usize), "", SerializeTuple: |writer| Ok(());
-        serialize_tuple_struct(_name: &'static str, _count: usize), "", SerializeTupleStruct: |writer| Ok(());
-        serialize_tuple_variant(_name: &'static str, index: u32, _variant: &'static str, _count: usize), "", SerializeTupleVariant: |writer| writer.unsigned(index.into());
+        serialize_tuple_struct(name: &'static str, count: usize), name, SerializeTupleStruct: |writer| writer.structure(name, count);
+        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, count: usize), variant, SerializeTupleVariant: |writer| writer.variant(name, index, variant, Some(count));
         serialize_map(count: Option<usize>), "", SerializeMap: |writer| writer.known(count);
-        serialize_struct(name: &'static str, _count: usize), name, SerializeStruct: |writer| Ok(());
-        serialize_struct_variant(_name: &'static str, index: u32, variant: &'static str, _count: usize), variant, SerializeStructVariant: |writer| writer.unsigned(index.into());
+        serialize_struct(name: &'static str, count: usize), name, SerializeStruct: |writer| writer.structure(name, count);
+        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, count: usize), variant, SerializeStructVariant: |writer| writer.variant(name, index, variant, Some(count));
     }
 
     #[inline]
@@ -410,12 +534,12 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
     #[inline]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         index: u32,
-        _: &'static str,
+        variant: &'static str,
         value: &T,
     ) -> Result<()> {
-        self.unsigned(index.into())?;
+        self.variant(name, index, variant, None)?;
         value.serialize(self)
     }
 
@@ -451,16 +575,21 @@ pub(crate) struct Parts<'w, 'a> {
     name: &'static str,
     #[cfg(panic = "unwind")]
     outer: Place,
+    /// True if it is read with another number of parts.
+    #[cfg(panic = "unwind")]
+    doubted: bool,
 }
 
 #[cfg(panic = "unwind")]
 impl<'w, 'a> Parts<'w, 'a> {
     fn of(writer: &'w mut Writer<'a>, name: &'static str) -> Self {
         let outer = writer.place;
+        let doubted = std::mem::take(&mut writer.doubted);
         Self {
             writer,
             name,
             outer,
+            doubted,
         }
     }
 
@@ -468,8 +597,12 @@ impl<'w, 'a> Parts<'w, 'a> {
         self.writer.place = (self.name, field);
     }
 
-    fn leave(self) {
+    fn leave(self) -> Result<()> {
+        if self.doubted {
+            return Err(miscounted(self.name));
+        }
         self.writer.place = self.outer;
+        Ok(())
     }
 
     fn left_out(&self, field: &str) -> Wrong {
@@ -489,7 +622,9 @@ impl<'w, 'a> Parts<'w, 'a> {
     fn enter(&mut self, _: &'static str) {}
 
     #[inline(always)]
-    fn leave(self) {}
+    fn leave(self) -> Result<()> {
+        Ok(())
+    }
 
     #[cold]
     fn left_out(&self, field: &str) -> Wrong {
@@ -517,8 +652,7 @@ macro_rules! parts {
 
             #[inline]
             fn end(self) -> Result<()> {
-                self.leave();
-                Ok(())
+                self.leave()
             }
         })*
     };

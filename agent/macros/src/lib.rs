@@ -518,7 +518,12 @@ fn is_result(output: &ReturnType) -> bool {
     let ReturnType::Type(_, ty) = output else {
         return false;
     };
-    let Type::Path(path) = &**ty else {
+    let mut ty = &**ty;
+    // A type that a macro has passed on stands in an invisible group.
+    while let Type::Group(group) = ty {
+        ty = &group.elem;
+    }
+    let Type::Path(path) = ty else {
         return false;
     };
     path.path.segments.last().is_some_and(|last| {

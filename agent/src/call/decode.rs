@@ -1,4 +1,4 @@
-use crate::call::function::Remote;
+use crate::call::function::{Remote, read_as};
 use crate::context::Context;
 use crate::context::transfer;
 use offshoot_codec as codec;
@@ -75,9 +75,9 @@ pub(crate) fn outcome<F: Remote>(cx: &Context, call: Result<F, Error>) -> Vec<u8
     };
     let of_result = |error| about_value(unsent(cx.name(), error), "the result of ", F::NAME);
     match call.run(cx) {
-        Ok(result) => codec::append(vec![Outcome::Value as u8], &result)
+        Ok(result) => read_as::<F, _>(|| codec::append(vec![Outcome::Value as u8], &result))
             .unwrap_or_else(|error| failed(&of_result(error))),
-        Err(error) => match F::encode_error(&error) {
+        Err(error) => match read_as::<F, _>(|| F::encode_error(&error)) {
             Ok((text, error)) => {
                 let text = shortened(&text, TEXT_LIMIT);
                 let length = (text.len() as u16).to_le_bytes();

@@ -94,8 +94,10 @@ pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
     /// # Errors
     /// Returns the function's own error.
     fn run(self, cx: &Context) -> Result<Self::Value, Self::Error>;
+    #[doc(hidden)]
     /// Encodes the function's error: its text, and the error itself.
     fn encode_error(error: &Self::Error) -> Result<(String, Vec<u8>), CodecError>;
+    #[doc(hidden)]
     /// Decodes the function's error.
     ///
     /// # Errors
@@ -146,6 +148,15 @@ pub(crate) fn check_types<F: Remote>() -> Result<(), CodecError> {
             F::NAME
         ))),
         None => Ok(()),
+    }
+}
+
+/// Runs `work`, in which values of the function's types are encoded: they are compared with those
+/// that the other side reads.
+pub(crate) fn read_as<F: Remote, T>(work: impl FnOnce() -> T) -> T {
+    match F::SHAPE {
+        Some(shape) => offshoot_codec::read_as(Some(shape.facts()), work),
+        None => work(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Outgoing calls: blocking, started, or cast.
 
-use crate::call::function::{Remote, check_types};
+use crate::call::function::{Remote, check_types, read_as};
 use crate::call::reply::{Reply, Route};
 use crate::context::{Context, transfer};
 use crate::runtime::slot::ReplySlot;
@@ -18,7 +18,7 @@ pub(crate) fn encode_call<F: Remote>(
     answered: bool,
 ) -> Result<transfer::Outgoing> {
     check_types::<F>().map_err(|error| unsent(context.name(), error))?;
-    transfer::encode_outgoing(head, function, (context.id(), answered))
+    read_as::<F, _>(|| transfer::encode_outgoing(head, function, (context.id(), answered)))
         .map_err(|error| about_value(unsent(context.name(), error), "the arguments of ", F::NAME))
 }
 

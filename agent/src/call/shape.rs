@@ -3,7 +3,7 @@
 //!
 //! The functions of the stock agent have none: its image has no code for them.
 
-use offshoot_codec::Shape;
+use offshoot_codec::{Facts, Shape};
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
@@ -20,6 +20,8 @@ pub trait Described: Sync {
     fn add_types(&self, types: &mut Vec<u64>);
     /// Returns the name of a type that has another content in `theirs`.
     fn differing(&self, theirs: &[u64]) -> Option<&'static str>;
+    /// Returns the positions of fields and variants in its types.
+    fn facts(&self) -> &Facts;
     /// Returns the reason why the function's values cannot be sent, with the type and its place.
     fn fault(&self) -> Option<&str>;
 }
@@ -39,6 +41,10 @@ impl Described for LazyShape {
             !theirs.contains(&mine) && theirs.iter().any(|theirs| theirs >> 32 == mine >> 32)
         };
         self.types().into_iter().find(differs).map(|(name, _)| name)
+    }
+
+    fn facts(&self) -> &Facts {
+        Shape::facts(self)
     }
 
     fn fault(&self) -> Option<&str> {

@@ -320,12 +320,13 @@ impl<T: Serialize> Sender<T> {
     fn letter(&self, message: &T) -> Result<Letter> {
         let inner = &self.open.0;
         let to = inner.address.context;
-        let leaving =
+        let leaving = offshoot_codec::read_as(offshoot_codec::facts_of::<T>(), || {
             crate::context::transfer::encode_outgoing(record(VALUE, &[]), message, (to, false))
-                .map_err(|error| {
-                    let error = unsent(inner.context.name(), error);
-                    about_value(error, "a message of type ", std::any::type_name::<T>())
-                })?;
+        })
+        .map_err(|error| {
+            let error = unsent(inner.context.name(), error);
+            about_value(error, "a message of type ", std::any::type_name::<T>())
+        })?;
         if !leaving.named.is_empty() {
             inner.context.node().with(|core| {
                 // The hub of this process forwards the message to the receiver, which learns the

@@ -212,3 +212,49 @@ impl<'de> Deserialize<'de> for Shifting {
 pub fn shifting(value: Option<Vec<Shifting>>) {
     drop(value);
 }
+
+/// An enum with a variant that is skipped before others.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum Act {
+    /// Before the one that is skipped.
+    Keep,
+    /// Skipped.
+    #[serde(skip)]
+    Internal,
+    /// Behind it.
+    Restart,
+}
+
+/// Sends an act back.
+#[remote]
+pub fn act(act: Act) -> Act {
+    act
+}
+
+/// Returns an act that cannot be sent.
+#[remote]
+pub fn restart() -> Act {
+    Act::Restart
+}
+
+/// Sends an act that cannot be sent over a channel; returns the error.
+#[remote]
+pub fn send_restart(to: Sender<Act>) -> Option<String> {
+    to.send(&Act::Restart).err().map(|error| error.to_string())
+}
+
+/// Writes the type of a function as a macro gets it.
+macro_rules! halves {
+    ($name:ident $result:ty) => {
+        /// Returns half of an even number.
+        #[remote]
+        pub fn $name(number: u8) -> $result {
+            match number % 2 {
+                0 => Ok(number / 2),
+                _ => Err("odd".into()),
+            }
+        }
+    };
+}
+
+halves!(half Result<u8, String>);

@@ -1,5 +1,6 @@
 //! The deserializer that makes up values.
 
+use super::facts::Facts;
 use super::places::{Place, Places};
 use super::sum::Sum;
 use serde::de::value::U32Deserializer;
@@ -72,6 +73,10 @@ pub(super) struct Probe<'p> {
     inside: Vec<(&'static str, Sum)>,
     depth: usize,
     steps: usize,
+    /// The positions that were read.
+    pub(super) facts: &'p mut Facts,
+    /// The number of parts of the last compound value that were read.
+    taken: usize,
     /// The reason why the type cannot be sent.
     pub(super) fault: Option<String>,
 }
@@ -81,6 +86,7 @@ impl<'p> Probe<'p> {
         sum: &'p mut Sum,
         types: &'p mut BTreeSet<(&'static str, u32)>,
         places: &'p mut Places,
+        facts: &'p mut Facts,
     ) -> Self {
         Self {
             sum,
@@ -90,6 +96,8 @@ impl<'p> Probe<'p> {
             inside: Vec::new(),
             depth: 0,
             steps: 0,
+            facts,
+            taken: 0,
             fault: None,
         }
     }
@@ -139,6 +147,19 @@ impl<'p> Probe<'p> {
         if let Some((name, sum)) = self.inside.pop() {
             self.types.insert((name, sum.get()));
         }
+        Ok(value)
+    }
+
+    /// Reads a compound value, and notes how many of its parts it reads.
+    fn counted<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T>,
+        note: impl FnOnce(&mut Facts, usize),
+    ) -> Result<T> {
+        let outer = std::mem::take(&mut self.taken);
+        let value = read(self)?;
+        let parts = std::mem::replace(&mut self.taken, outer);
+        note(self.facts, parts);
         Ok(value)
     }
 
@@ -305,7 +326,10 @@ impl<'de> Deserializer<'de> for &mut Probe<'_> {
         self.named("tuple", name, &[], |probe| {
             probe.note("tuple", count)?;
             probe.place = (name, "");
-            visitor.visit_seq(Parts::unnamed(probe, count))
+            probe.counted(
+                |probe| visitor.visit_seq(Parts::unnamed(probe, count)),
+                |facts, parts| facts.add_struct(name, parts),
+            )
         })
     }
 
@@ -327,7 +351,10 @@ impl<'de> Deserializer<'de> for &mut Probe<'_> {
         visitor: V,
     ) -> Result<V::Value> {
         self.named("struct", name, fields, |probe| {
-            visitor.visit_seq(Parts::of(probe, name, fields))
+            probe.counted(
+                |probe| visitor.visit_seq(Parts::of(probe, name, fields)),
+                |facts, parts| facts.add_struct(name, parts),
+            )
         })
     }
 
@@ -345,7 +372,12 @@ impl<'de> Deserializer<'de> for &mut Probe<'_> {
                 .ok_or(Stop)?;
             probe.place = (name, variants[at]);
             probe.note(variants[at], at)?;
-            let value = visitor.visit_enum(Variant { probe, at })?;
+            let value = visitor.visit_enum(Variant {
+                probe,
+                name,
+                names: variants,
+                at,
+            })?;
             probe.places.read(place, name, at);
             Ok(value)
         })
@@ -392,11 +424,16 @@ impl<'de> SeqAccess<'de> for Parts<'_, '_> {
             return Ok(None);
         }
         self.count -= 1;
+        self.probe.taken += 1;
         self.probe.note("part", 0)?;
         if let Some(field) = self.fields.as_mut().and_then(Iterator::next) {
             self.probe.place = (self.name, field);
         }
-        seed.deserialize(&mut *self.probe).map(Some)
+        let taken = self.probe.taken;
+        let value = seed.deserialize(&mut *self.probe);
+        // Those of the lists in it do not count.
+        self.probe.taken = taken;
+        value.map(Some)
     }
     fn size_hint(&self) -> Option<usize> {
         Some(self.count)
@@ -418,6 +455,8 @@ impl<'de> MapAccess<'de> for Parts<'_, '_> {
 
 struct Variant<'a, 'p> {
     probe: &'a mut Probe<'p>,
+    name: &'static str,
+    names: &'static [&'static str],
     at: usize,
 }
 
@@ -426,6 +465,10 @@ impl<'de, 'a, 'p> EnumAccess<'de> for Variant<'a, 'p> {
     type Variant = Self;
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self)> {
         let value = seed.deserialize(U32Deserializer::<Stop>::new(self.at as u32))?;
+        let Self {
+            name, names, at, ..
+        } = self;
+        self.probe.facts.add_variant(name, names, at, None);
         Ok((value, self))
     }
 }
@@ -440,8 +483,14 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
         seed.deserialize(self.probe)
     }
     fn tuple_variant<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {
+        let Self {
+            name, names, at, ..
+        } = self;
         self.probe.note("tuple", count)?;
-        visitor.visit_seq(Parts::unnamed(self.probe, count))
+        self.probe.counted(
+            |probe| visitor.visit_seq(Parts::unnamed(probe, count)),
+            |facts, parts| facts.add_variant(name, names, at, Some(parts)),
+        )
     }
     fn struct_variant<V: Visitor<'de>>(
         self,
@@ -451,7 +500,13 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
         for field in fields {
             self.probe.note(field, 0)?;
         }
-        let name = self.probe.place.1;
-        visitor.visit_seq(Parts::of(self.probe, name, fields))
+        let place = self.probe.place.1;
+        let Self {
+            name, names, at, ..
+        } = self;
+        self.probe.counted(
+            |probe| visitor.visit_seq(Parts::of(probe, place, fields)),
+            |facts, parts| facts.add_variant(name, names, at, Some(parts)),
+        )
     }
 }

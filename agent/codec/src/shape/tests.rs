@@ -285,3 +285,184 @@ fn a_type_that_cannot_be_sent_is_named_with_its_place() {
         assert_eq!(fine, None);
     }
 }
+
+mod positions {
+    use super::*;
+    use crate::{read_as, to_bytes};
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+    use std::collections::BTreeMap;
+
+    /// Encodes a value of a type whose shape is known. Returns the value that arrives, or the error
+    /// of the encoder.
+    fn sent<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, String> {
+        let shape: &'static Shape = Box::leak(Box::new(Shape::default().with::<T>("it")));
+        assert_eq!(shape.fault(), None);
+        let bytes = read_as(Some(shape.facts()), || to_bytes(value)).map_err(|error| error.0)?;
+        Ok(crate::from_bytes(&bytes).expect("the decoder reads what was sent"))
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    #[expect(dead_code, reason = "it is skipped")]
+    enum Act {
+        Keep,
+        #[serde(skip)]
+        Internal,
+        Restart,
+        Delete(u8),
+        Move {
+            to: u8,
+        },
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    #[expect(dead_code, reason = "it is skipped")]
+    enum Late {
+        Keep,
+        #[serde(alias = "Begin", alias = "Again")]
+        Start(u8),
+        Move {
+            to: u8,
+            #[serde(rename = "fast")]
+            speed: u8,
+        },
+        Pair(u8, u8),
+        #[serde(skip)]
+        Internal,
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    enum OneWay {
+        Keep,
+        #[serde(skip_deserializing)]
+        Internal,
+        Restart,
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    struct One {
+        #[serde(skip_serializing, default)]
+        cache: u16,
+        port: u16,
+        more: Option<u16>,
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    struct Tuple(
+        #[serde(skip_serializing_if = "Option::is_none")] Option<u8>,
+        u8,
+        Option<u8>,
+    );
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    enum Parts {
+        Pair(
+            #[serde(skip_serializing_if = "Option::is_none")] Option<u8>,
+            u8,
+            Option<u8>,
+        ),
+        Both {
+            #[serde(skip_serializing, default)]
+            cache: u8,
+            port: u8,
+        },
+    }
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    struct Good {
+        #[serde(skip)]
+        cache: u8,
+        #[serde(alias = "number", alias = "count")]
+        port: u8,
+        #[serde(default)]
+        acts: Vec<Late>,
+        pair: (u8, [u8; 3]),
+        all: Vec<Self>,
+    }
+
+    #[test]
+    fn a_part_that_would_be_read_as_another_is_refused() {
+        for (outcome, expected) in [
+            (
+                sent(&Act::Restart).err(),
+                "Act::Restart would be read as another variant",
+            ),
+            (sent(&Act::Delete(1)).err(), "Act::Delete would be read"),
+            (sent(&Act::Move { to: 1 }).err(), "Act::Move would be read"),
+            (
+                sent(&vec![Act::Keep, Act::Restart]).err(),
+                "Act::Restart would be read",
+            ),
+            (
+                sent(&OneWay::Internal).err(),
+                "OneWay::Internal would be read",
+            ),
+            (
+                sent(&OneWay::Restart).err(),
+                "OneWay::Restart would be read",
+            ),
+            (
+                sent(&One {
+                    cache: 0,
+                    port: 7,
+                    more: Some(0),
+                })
+                .err(),
+                "One is written and read with different numbers of fields",
+            ),
+            (
+                sent(&Tuple(None, 0, Some(0))).err(),
+                "Tuple is written and read",
+            ),
+            (
+                sent(&Parts::Pair(None, 0, Some(0))).err(),
+                "Pair is written and read",
+            ),
+            (
+                sent(&Parts::Both { cache: 0, port: 1 }).err(),
+                "Both is written and read",
+            ),
+        ] {
+            let error = outcome.expect(expected);
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn parts_that_are_read_where_they_are_written_pass() {
+        assert_eq!(sent(&Act::Keep), Ok(Act::Keep));
+        assert_eq!(sent(&OneWay::Keep), Ok(OneWay::Keep));
+        let late = vec![
+            Late::Keep,
+            Late::Start(1),
+            Late::Move { to: 1, speed: 2 },
+            Late::Pair(1, 2),
+        ];
+        assert_eq!(sent(&late), Ok(late.clone()));
+        assert_eq!(sent(&Tuple(Some(1), 0, None)), Ok(Tuple(Some(1), 0, None)));
+        let good = Good {
+            cache: 0,
+            port: 1,
+            acts: late,
+            pair: (1, [1, 2, 3]),
+            all: Vec::new(),
+        };
+        let all = vec![
+            Good {
+                all: vec![good.clone()],
+                ..good.clone()
+            },
+            good,
+        ];
+        assert_eq!(sent(&all), Ok(all.clone()));
+        let std = (
+            std::time::Duration::from_secs(1),
+            std::ops::Range { start: 1, end: 2 },
+            Ok::<u8, String>(1),
+            std::net::IpAddr::from([127, 0, 0, 1]),
+            BTreeMap::from([(1, Some("x".to_owned()))]),
+            std::ops::Bound::Included(1),
+        );
+        assert_eq!(sent(&std), Ok(std.clone()));
+    }
+}

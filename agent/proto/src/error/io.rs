@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::error::call::CallError;
 use crate::message::channel::RecvError;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::ToString;
 use std::io::ErrorKind;
 
@@ -37,8 +38,8 @@ impl From<Error> for std::io::Error {
     }
 }
 
-/// Keeps the function's own error; an I/O error of the function is returned as it is, with its
-/// kind.
+/// An I/O error of the function is returned as it is, with its kind and number. Any other becomes a
+/// text that names the context and the function.
 impl<E> From<CallError<E>> for std::io::Error
 where
     E: Into<Box<dyn core::error::Error + Send + Sync>>,
@@ -46,9 +47,13 @@ where
     fn from(error: CallError<E>) -> Self {
         match error {
             CallError::Failed(error) => error.into(),
-            CallError::Function { error, .. } => match error.into().downcast::<Self>() {
+            CallError::Function {
+                error,
+                context,
+                function,
+            } => match error.into().downcast::<Self>() {
                 Ok(own) => *own,
-                Err(own) => Self::other(own),
+                Err(own) => Self::other(Error::Function(format!("{context}: {function}: {own}"))),
             },
         }
     }
