@@ -116,7 +116,10 @@ where
             let bytes = Arc::new(std::mem::take(&mut request.bytes));
             let act = || match transfer::decode_incoming(&here, from, &bytes, 0) {
                 Ok(message) => value(&(self.act)(&here, sent, message)),
-                Err(error) => failed(&error),
+                Err(error) => {
+                    let of = std::any::type_name::<T>();
+                    failed(&about_value(error, "a message of type ", of))
+                }
             };
             let perform = || match scope.refusal(here.name()) {
                 Some(error) => failed(&error),

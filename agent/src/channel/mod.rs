@@ -506,7 +506,10 @@ impl<T: DeserializeOwned> Receiver<T> {
                 &Arc::new(content),
                 SENT,
             )
-            .map_err(RecvError::Unreadable)
+            .map_err(|error| {
+                let of = std::any::type_name::<T>();
+                RecvError::Unreadable(about_value(error, "a message of type ", of))
+            })
         };
         Some(partial.pop()?.and_then(read))
     }
