@@ -26,10 +26,9 @@ impl CodecError {
         Self(too_large(length))
     }
 
-    /// Returns true if the type is at fault, even between equal builds. Types of the stock agent
-    /// are not.
+    /// Returns true if the type is at fault, even between equal builds.
     pub fn is_of_type(&self) -> bool {
-        cfg!(panic = "unwind") && self.0.ends_with(UNTOLD)
+        self.0.ends_with(UNTOLD)
     }
 
     /// Returns true if the value exceeds [`MAX_MESSAGE`].

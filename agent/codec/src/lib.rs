@@ -13,7 +13,6 @@ mod codec;
 mod error;
 mod message;
 mod plain;
-#[cfg(panic = "unwind")]
 mod plain_list;
 mod read;
 mod secret;

@@ -7,7 +7,6 @@
 
 use crate::blob;
 use crate::error::{CodecError, MAX_MESSAGE, UNTOLD};
-#[cfg(panic = "unwind")]
 use crate::plain_list::{is_visitor_of_bytes, reads};
 use crate::wrong::{Result, Wrong};
 use serde::de::DeserializeSeed;
@@ -18,7 +17,6 @@ use serde::de::SeqAccess;
 use serde::de::VariantAccess;
 use serde::de::Visitor;
 use serde::de::value::U32Deserializer;
-#[cfg(panic = "unwind")]
 use serde::de::value::{
     F32Deserializer, F64Deserializer, I16Deserializer, I32Deserializer, I64Deserializer,
     SeqDeserializer, U8Deserializer, U16Deserializer, U64Deserializer,
@@ -41,7 +39,6 @@ pub struct Reader<'a> {
     whole: Option<&'a Arc<Vec<u8>>>,
     depth: u32,
     /// Name of the type that is being decoded, for errors of user types.
-    #[cfg(panic = "unwind")]
     inside: &'static str,
     /// Memory in bytes that elements of lists may still take.
     memory: usize,
@@ -63,7 +60,6 @@ impl<'a> Reader<'a> {
             left: bytes,
             whole,
             depth: 0,
-            #[cfg(panic = "unwind")]
             inside: "",
             memory: LISTS.0.saturating_add(bytes.len().saturating_mul(LISTS.1)),
         }
@@ -73,7 +69,6 @@ impl<'a> Reader<'a> {
     #[cold]
     #[inline(never)]
     pub fn tell(&self, wrong: Wrong) -> CodecError {
-        #[cfg(panic = "unwind")]
         if wrong.0 == UNTOLD && !self.inside.is_empty() {
             return CodecError(format!("{} has {UNTOLD}", self.inside));
         }
@@ -81,7 +76,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Decodes the content of a named type.
-    #[cfg(panic = "unwind")]
     fn within<T>(
         &mut self,
         name: &'static str,
@@ -91,16 +85,6 @@ impl<'a> Reader<'a> {
         let value = read(self)?;
         self.inside = outer;
         Ok(value)
-    }
-
-    #[cfg(not(panic = "unwind"))]
-    #[inline]
-    fn within<T>(
-        &mut self,
-        _: &'static str,
-        read: impl FnOnce(&mut Reader<'a>) -> Result<T>,
-    ) -> Result<T> {
-        read(self)
     }
 
     #[inline(never)]
@@ -143,7 +127,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Decodes an unsigned integer of a list.
-    #[cfg(panic = "unwind")]
     #[inline(always)]
     fn quick(&mut self, most: usize) -> Result<u64> {
         let (&first, left) = self.left.split_first().ok_or(Wrong(TOO_SOON))?;
@@ -170,7 +153,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[cfg(panic = "unwind")]
     #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let Some((taken, left)) = self.left.split_first_chunk() else {
@@ -223,7 +205,6 @@ macro_rules! numbers {
 }
 
 /// Users send many numbers, and their images have room for the fast way to read them.
-#[cfg(panic = "unwind")]
 macro_rules! quick_numbers {
     ($($method:ident $visit:ident |$reader:ident| $read:expr;)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -249,19 +230,6 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         deserialize_i128 visit_i128 i128: signed(16);
     }
 
-    #[cfg(not(panic = "unwind"))]
-    numbers! {
-        deserialize_u16 visit_u16 u16: unsigned(2);
-        deserialize_u32 visit_u32 u32: unsigned(4);
-        deserialize_u64 visit_u64 u64: unsigned(8);
-        deserialize_i16 visit_i16 i16: signed(2);
-        deserialize_i32 visit_i32 i32: signed(4);
-        deserialize_i64 visit_i64 i64: signed(8);
-        deserialize_u8 visit_u8 u8: little_endian(1);
-        deserialize_i8 visit_i8 i8: little_endian(1);
-    }
-
-    #[cfg(panic = "unwind")]
     quick_numbers! {
         deserialize_u16 visit_u16 |reader| reader.quick(2)? as u16;
         deserialize_u32 visit_u32 |reader| reader.quick(4)? as u32;
@@ -356,7 +324,6 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let count = self.length()?;
-        #[cfg(panic = "unwind")]
         if is_visitor_of_bytes::<V>() {
             let bytes = self.take(count)?.to_vec();
             return match offshoot_sys::bytes_as(bytes) {
@@ -364,10 +331,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 Err(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
             };
         }
-        #[cfg(panic = "unwind")]
         return self.below(|reader| visitor.visit_seq(List::new(Several { reader, count })));
-        #[cfg(not(panic = "unwind"))]
-        self.below(|reader| visitor.visit_seq(Several { reader, count }))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {
@@ -434,7 +398,6 @@ impl<'de> Several<'_, 'de> {
     }
 
     /// Takes all elements as bytes.
-    #[cfg(panic = "unwind")]
     #[cold]
     #[inline(never)]
     fn all_as_bytes(&mut self) -> Result<&'de [u8]> {
@@ -473,7 +436,6 @@ impl<'de> SeqAccess<'de> for Several<'_, 'de> {
 
 /// The elements of a list of a user, which are often plain numbers. Bytes are taken from the
 /// message in one go.
-#[cfg(panic = "unwind")]
 struct List<'a, 'de> {
     several: Several<'a, 'de>,
     /// The message from the first of the bytes on.
@@ -482,7 +444,6 @@ struct List<'a, 'de> {
     bytes: std::slice::Iter<'de, u8>,
 }
 
-#[cfg(panic = "unwind")]
 impl<'a, 'de> List<'a, 'de> {
     fn new(several: Several<'a, 'de>) -> Self {
         Self {
@@ -515,7 +476,6 @@ impl<'a, 'de> List<'a, 'de> {
 }
 
 /// Reads an element of a list as a plain number, if its type has that name.
-#[cfg(panic = "unwind")]
 macro_rules! element {
     ($list:ident $seed:ident: $($name:literal $deserializer:ident |$reader:ident| $read:expr;)*) => {
         $(if reads::<T>(concat!("core::marker::PhantomData<", $name, ">")) {
@@ -529,7 +489,6 @@ macro_rules! element {
     };
 }
 
-#[cfg(panic = "unwind")]
 impl<'de> SeqAccess<'de> for List<'_, 'de> {
     type Error = Wrong;
     #[inline(always)]
@@ -565,7 +524,6 @@ impl<'de> SeqAccess<'de> for List<'_, 'de> {
 }
 
 /// Returns the signed number for an unsigned one.
-#[cfg(panic = "unwind")]
 #[inline]
 fn unfolded(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)

@@ -96,7 +96,6 @@ impl Written {
         self.add(&bytes[..count]);
     }
 
-    #[cfg(panic = "unwind")]
     pub(crate) fn push(&mut self, byte: u8) {
         match self.0.len() < self.0.capacity() {
             true => self.0.push(byte),
@@ -105,7 +104,6 @@ impl Written {
     }
 
     /// Returns the buffer with room for `more` bytes, which keep their place.
-    #[cfg(panic = "unwind")]
     pub(crate) fn room(&mut self, more: usize) -> &mut Vec<u8> {
         match WRITTEN.get() {
             true => reserve(&mut self.0, more),

@@ -5,16 +5,12 @@
 //! Encoding ends as soon as a message is too large. And lists of plain numbers are copied: bincode
 //! writes each element by itself.
 
-#[cfg(panic = "unwind")]
 use crate::error::too_large;
 use crate::error::{CodecError, MAX_MESSAGE};
 use crate::message::Message;
-#[cfg(panic = "unwind")]
 use crate::plain_list::{NO_NUMBERS, Number, Scalar};
-#[cfg(panic = "unwind")]
 use crate::shape::Facts;
 use crate::varint::folded;
-#[cfg(panic = "unwind")]
 use crate::varint::put_unsigned;
 use crate::wrong::{Result, Wrong};
 use serde::ser::Serialize;
@@ -35,7 +31,6 @@ pub(crate) fn write<T: Serialize + ?Sized>(
     to: &mut Message,
     value: &T,
 ) -> std::result::Result<(), CodecError> {
-    #[cfg(panic = "unwind")]
     let mut writer = Writer {
         left: MAX_MESSAGE.saturating_sub(to.length()),
         to,
@@ -44,10 +39,7 @@ pub(crate) fn write<T: Serialize + ?Sized>(
         checked: [(0, 0); CHECKED],
         doubted: false,
     };
-    #[cfg(not(panic = "unwind"))]
-    let mut writer = Writer { to };
     // An unused error of an earlier value must not be reported for this one.
-    #[cfg(panic = "unwind")]
     Wrong::forget();
     value
         .serialize(&mut writer)
@@ -62,28 +54,21 @@ pub(crate) fn write<T: Serialize + ?Sized>(
 pub(crate) struct Writer<'a> {
     to: &'a mut Message,
     /// The bytes that the message may still get.
-    #[cfg(panic = "unwind")]
     left: usize,
     /// The type and the field that are being encoded, for errors of user types.
-    #[cfg(panic = "unwind")]
     place: Place,
     /// The positions of fields and variants that the other side reads.
-    #[cfg(panic = "unwind")]
     facts: Option<&'static Facts>,
     /// Parts of types that were compared with them.
-    #[cfg(panic = "unwind")]
     checked: [(usize, usize); CHECKED],
     /// True if the struct or variant that begins is read with another number of parts.
-    #[cfg(panic = "unwind")]
     doubted: bool,
 }
 
 /// The number of parts of types that are compared once in a message.
-#[cfg(panic = "unwind")]
 const CHECKED: usize = 16;
 
 /// A type and its field.
-#[cfg(panic = "unwind")]
 type Place = (&'static str, &'static str);
 
 impl Writer<'_> {
@@ -92,9 +77,7 @@ impl Writer<'_> {
     #[inline(never)]
     fn tell(&self, wrong: Wrong) -> CodecError {
         let error = CodecError::from(wrong);
-        #[cfg(panic = "unwind")]
         let error = error.with_solution();
-        #[cfg(panic = "unwind")]
         if !self.place.0.is_empty() && !error.is_too_large() && !error.names_its_field() {
             let (name, field) = self.place;
             return CodecError(format!("{name}.{field}: {error}"));
@@ -123,7 +106,6 @@ impl Writer<'_> {
 }
 
 /// Comparisons with the positions that the other side reads.
-#[cfg(panic = "unwind")]
 impl Writer<'_> {
     /// Begins a struct with this number of parts. An error waits for its end, because serde may
     /// still say which part is left out.
@@ -182,28 +164,7 @@ impl Writer<'_> {
     }
 }
 
-/// Types are not compared: this is the encoder of programs without room for it.
-#[cfg(not(panic = "unwind"))]
-impl Writer<'_> {
-    #[inline(always)]
-    fn structure(&mut self, _: &'static str, _: usize) -> Result<()> {
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn variant(
-        &mut self,
-        _: &'static str,
-        index: u32,
-        _: &'static str,
-        _: Option<usize>,
-    ) -> Result<()> {
-        self.unsigned(index.into())
-    }
-}
-
 /// Steps that end as soon as the message is too large.
-#[cfg(panic = "unwind")]
 impl Writer<'_> {
     /// Checks that `count` more bytes fit, and counts them.
     pub(crate) fn spend(&mut self, count: usize) -> Result<()> {
@@ -267,50 +228,6 @@ impl Writer<'_> {
     }
 }
 
-/// The steps of the encoder in the stock agent. They cannot fail, which makes its image smaller:
-/// its few values are measured when they are complete.
-#[cfg(not(panic = "unwind"))]
-impl Writer<'_> {
-    #[inline(always)]
-    fn raw(&mut self, bytes: &[u8]) -> Result<()> {
-        self.add(bytes);
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn byte(&mut self, byte: u8) -> Result<()> {
-        self.raw(&[byte])
-    }
-
-    #[inline(always)]
-    fn unsigned(&mut self, number: u64) -> Result<()> {
-        self.add_unsigned(number);
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn add(&mut self, bytes: &[u8]) {
-        self.to.last().add(bytes);
-    }
-
-    #[inline(never)]
-    fn add_unsigned(&mut self, number: u64) {
-        self.to.last().add_unsigned(number);
-    }
-
-    #[inline(always)]
-    fn length(&mut self, count: usize) -> Result<()> {
-        self.unsigned(count as u64)
-    }
-
-    #[inline(always)]
-    fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.add_unsigned(bytes.len() as u64);
-        self.to.add(bytes);
-        Ok(())
-    }
-}
-
 const UNCOUNTED: &str = "a list or map that does not know its length cannot be sent: collect it first (serde's `flatten` makes \
                          such a map)";
 
@@ -318,7 +235,6 @@ const UNCOUNTED: &str = "a list or map that does not know its length cannot be s
 ///
 /// # Errors
 /// Returns an error if an element cannot be serialised, or if they are too large.
-#[cfg(panic = "unwind")]
 #[inline]
 fn write_list<I: Iterator<Item: Serialize>>(
     writer: &mut Writer<'_>,
@@ -334,7 +250,6 @@ fn write_list<I: Iterator<Item: Serialize>>(
     }
 }
 
-#[cfg(panic = "unwind")]
 #[inline(always)]
 fn write_bytes<I: Iterator<Item: Serialize>>(
     writer: &mut Writer<'_>,
@@ -360,10 +275,8 @@ fn write_bytes<I: Iterator<Item: Serialize>>(
 }
 
 /// Bytes that are collected before they are added to the message.
-#[cfg(panic = "unwind")]
 const PIECE: usize = 1024;
 
-#[cfg(panic = "unwind")]
 #[inline(always)]
 fn write_numbers<I: Iterator<Item: Serialize>>(writer: &mut Writer<'_>, list: I) -> Result<()> {
     let mut piece = [0; PIECE];
@@ -399,7 +312,6 @@ fn left_out(of: &str, field: &str) -> Wrong {
     ))
 }
 
-#[cfg(panic = "unwind")]
 #[cold]
 fn miscounted(name: &str) -> Wrong {
     Wrong::told(format!(
@@ -408,7 +320,6 @@ fn miscounted(name: &str) -> Wrong {
     ))
 }
 
-#[cfg(panic = "unwind")]
 #[cold]
 fn misplaced(name: &str, variant: &str) -> Wrong {
     Wrong::told(format!(
@@ -417,16 +328,13 @@ fn misplaced(name: &str, variant: &str) -> Wrong {
     ))
 }
 
-#[cfg(panic = "unwind")]
 const MISCOUNTED: &str = " is written and read with different numbers of fields";
 
-#[cfg(panic = "unwind")]
 const MISPLACED: &str = " would be read as another variant";
 
 const LEFT_OUT: &str = " is left out by `skip_serializing_if`";
 
 /// Objections of serde to values of types that can be sent otherwise, each with a solution.
-#[cfg(panic = "unwind")]
 const SOLUTIONS: [(&str, &str); 2] = [
     (
         "path contains invalid UTF-8",
@@ -440,7 +348,6 @@ const SOLUTIONS: [(&str, &str); 2] = [
 
 impl CodecError {
     /// Adds the solution to an objection that is known.
-    #[cfg(panic = "unwind")]
     fn with_solution(self) -> Self {
         match SOLUTIONS.iter().find(|(text, _)| self.0.starts_with(text)) {
             Some((_, solution)) => Self(format!("{self}; {solution}")),
@@ -449,7 +356,6 @@ impl CodecError {
     }
 
     /// Returns true if the text begins with the type and the field.
-    #[cfg(panic = "unwind")]
     fn names_its_field(&self) -> bool {
         [LEFT_OUT, MISCOUNTED, MISPLACED]
             .iter()
@@ -543,7 +449,6 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
         value.serialize(self)
     }
 
-    #[cfg(panic = "unwind")]
     #[inline]
     fn collect_seq<I>(self, list: I) -> Result<()>
     where
@@ -571,16 +476,12 @@ impl<'w, 'a> Serializer for &'w mut Writer<'a> {
 /// A serialiser of the parts of a compound value, with its type's name for errors.
 pub(crate) struct Parts<'w, 'a> {
     writer: &'w mut Writer<'a>,
-    #[cfg(panic = "unwind")]
     name: &'static str,
-    #[cfg(panic = "unwind")]
     outer: Place,
     /// True if it is read with another number of parts.
-    #[cfg(panic = "unwind")]
     doubted: bool,
 }
 
-#[cfg(panic = "unwind")]
 impl<'w, 'a> Parts<'w, 'a> {
     fn of(writer: &'w mut Writer<'a>, name: &'static str) -> Self {
         let outer = writer.place;
@@ -607,28 +508,6 @@ impl<'w, 'a> Parts<'w, 'a> {
 
     fn left_out(&self, field: &str) -> Wrong {
         left_out(self.name, field)
-    }
-}
-
-/// No type of the stock agent leaves a field out, or fails to be encoded.
-#[cfg(not(panic = "unwind"))]
-impl<'w, 'a> Parts<'w, 'a> {
-    #[inline(always)]
-    fn of(writer: &'w mut Writer<'a>, _: &'static str) -> Self {
-        Self { writer }
-    }
-
-    #[inline(always)]
-    fn enter(&mut self, _: &'static str) {}
-
-    #[inline(always)]
-    fn leave(self) -> Result<()> {
-        Ok(())
-    }
-
-    #[cold]
-    fn left_out(&self, field: &str) -> Wrong {
-        left_out("its type", field)
     }
 }
 
