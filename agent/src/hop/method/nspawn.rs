@@ -67,13 +67,13 @@ impl Table for Nspawn {
             "machinectl list-images there lists those that there are; a folder begins with /",
         ),
         Line::Means(
-            &["doesn't look like it has an OS tree", ""],
+            &["doesn't look like it has an OS tree"],
             Kind::NotFound,
             "the folder is no root of a system",
             "it needs the folder usr",
         ),
         Line::Means(
-            &["doesn't look like an OS root directory", ""],
+            &["doesn't look like an OS root directory"],
             Kind::NotFound,
             "the folder is no root of a system",
             "it needs the folder usr",

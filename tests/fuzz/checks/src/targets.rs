@@ -102,7 +102,8 @@ fn plain(input: &mut Input<'_>) -> String {
 }
 
 fn number(input: &mut Input<'_>, first: u32, last: u32) -> String {
-    (first + input.u32() % (last - first + 1)).to_string()
+    let count = u64::from(last) - u64::from(first) + 1;
+    (u64::from(first) + u64::from(input.u32()) % count).to_string()
 }
 
 fn value(input: &mut Input<'_>, option: &OptionSpec) -> String {
