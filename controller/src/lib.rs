@@ -59,7 +59,7 @@ pub use offshoot_agent::method as methods;
 pub use offshoot_agent::{
     AnyPath, BUILD, Blob, Builder, CallError, Chain, Command, ConnectError, ConnectErrorKind,
     Connecting, Context, ContextId, DisconnectReason, Disconnection, Dump, Elapsed, Error,
-    ErrorText, ExitStatus, Filter, FilterError, Handle, Hop, IntoSource, Key, LOG_VARIABLE,
+    ErrorText, Exec, ExitStatus, Filter, FilterError, Handle, Hop, IntoSource, Key, LOG_VARIABLE,
     Listener, Mapped, MessageOrigin, Messages, Output, Pause, Plan, Policy, Process, Prompt,
     PromptKind, Reader, Reason, Receiver, RecvError, Registration, Remote, Reply, Result, Router,
     Secret, Select, Sender, Signaller, Source, Writer, agent_main, harmless, init, stock,

@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use offshoot::methods::Method;
-use offshoot::{ConnectErrorKind as Kind, Context, Hop};
-use offshoot_tests::hop::sessions;
-use offshoot_tests::process::all;
+use offshoot::{ConnectErrorKind as Kind, Context, Exec, Hop};
+use offshoot_tests::hop::{Traps, sessions};
+use offshoot_tests::process::{Seen, all};
 use offshoot_tests::scratch::{ScratchDir, write_file};
+use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
 use offshoot_tests::tree::{hop, refused, router};
 use offshoot_tests::users::{NOPASS, PLAIN, SHELLS};
 use offshoot_tests::{Leaks, Run, Sshd};
@@ -287,6 +288,78 @@ fn a_login_runs_the_startup_files_and_a_shell_replaces_sh() {
     fs::remove_file(profile).expect("it was there");
     let calls = fs::read_to_string(&used).expect("it was made above");
     assert_eq!(calls, "-c\n-l\n-c\n");
+}
+
+/// Returns what the kernel says that the agent of a context executes.
+fn executed(context: &Context) -> String {
+    let target = printed(context, "readlink /proc/$PPID/exe");
+    String::from_utf8_lossy(&target).trim_end().to_owned()
+}
+
+#[test]
+fn exec_memfd_makes_no_file_and_exec_file_executes_no_memory() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::start("web1");
+    let router = router();
+    let traps = Traps::named(&["mkdir"]);
+    let path = format!("{}:/usr/bin:/bin", traps.path().display());
+    let ash = "/var/lib/offshoot-fixtures/shells/ash";
+    for shell in ["/bin/dash", "/bin/bash", "/bin/mksh", "/bin/ksh93", ash] {
+        let memory = router.local().shell(shell).exec(Exec::Memory);
+        let context = connect(memory.env("PATH", &path));
+        assert!(executed(&context).starts_with("/memfd:"), "{shell}");
+        assert_eq!(traps.caught(), "", "{shell}");
+        let context = connect(router.local().shell(shell).exec(Exec::File));
+        let target = executed(&context);
+        assert!(
+            !target.contains("memfd") && target.ends_with("(deleted)"),
+            "{shell}: {target}"
+        );
+        let child = executed(&connect(context.local()));
+        assert!(!child.contains("memfd"), "{shell}: {child}");
+    }
+    assert!(executed(&connect(router.local().exec(Exec::Memory))).starts_with("/memfd:"));
+    for user in SHELLS {
+        for (exec, name) in [(Exec::Memory, "memory"), (Exec::File, "file")] {
+            let name = format!("{}-{name}", user.name);
+            let there = hop(&router, &server, user).exec(exec).name(&*name);
+            drop(connect(there));
+            // A user may not look at an agent, but root may.
+            let is = |seen: &Seen| seen.arguments.trim_end() == format!("offshoot: {name}");
+            let agent = all().into_values().find(is).expect("it is up");
+            let target = fs::read_link(format!("/proc/{}/exe", agent.pid)).expect("it is up");
+            let memory = target.display().to_string().starts_with("/memfd:");
+            assert_eq!(memory, exec == Exec::Memory, "{name}: {target:?}");
+        }
+    }
+}
+
+#[test]
+fn an_exec_that_is_impossible_is_named_with_a_way_out() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let tools = Tools::of_system(Sh::Dash, &INTERPRETERS);
+    let memory = router.local().exec(Exec::Memory).env("PATH", tools.path());
+    let traps = Traps::named(&["chmod"]);
+    let path = format!("{}:/usr/bin:/bin", traps.path().display());
+    let file = router.local().exec(Exec::File).env("PATH", path);
+    for (hop, part) in [
+        (
+            memory,
+            "there is neither perl nor python3, one of which exec=memfd needs",
+        ),
+        (
+            file,
+            "no directory there is both writable and executable, as exec=file needs",
+        ),
+    ] {
+        let error = refused(hop.connect());
+        assert_eq!(error.kind, Kind::Bootstrap, "{error}");
+        assert!(
+            error.detail == part && error.hint.contains("exec=auto"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -331,7 +331,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
                 Err(bytes) => visitor.visit_seq(SeqDeserializer::new(bytes.into_iter())),
             };
         }
-        return self.below(|reader| visitor.visit_seq(List::new(Several { reader, count })));
+        self.below(|reader| visitor.visit_seq(List::new(Several { reader, count })))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, count: usize, visitor: V) -> Result<V::Value> {

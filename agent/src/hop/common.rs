@@ -29,6 +29,32 @@ const OF_SHELL: [&str; 12] = [
     "_",
 ];
 
+/// Makes stage 0 skip its directories, so that an interpreter executes memory.
+const IN_MEMORY: &str = "mkdir(){ false;};";
+
+/// Makes stage 0 find no interpreter. The kernel refuses a memfd with a name of over 249 bytes, and
+/// it is named after the title, so the stages fall back on files.
+const IN_FILE: &str =
+    r#"command(){ false;};chmod(){ [ ${#t} -gt 99 ]||t="$t$(printf %250s)";env chmod "$@";};"#;
+
+/// The line that stage 0 prints if it finds no way to start an agent.
+const NO_PLACE: &str = "offshoot: no place to start from";
+
+/// Where an agent is while it is started.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Exec {
+    /// The loader in a file, if a directory there takes one, and the agent in memory, if the kernel
+    /// executes that.
+    #[default]
+    Auto,
+    /// Everything in memory, so that no file is made there. That needs perl or python3.
+    Memory,
+    /// Everything in files, which have no names by the time they are executed. For hosts where
+    /// execution from memory is forbidden or reported.
+    File,
+}
+
 /// Settings of a hop by any method.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Common {
@@ -42,6 +68,8 @@ pub(crate) struct Common {
     pub shell: Option<String>,
     /// True if that shell is a login shell.
     pub login: bool,
+    /// Where the agent is while it is started.
+    pub exec: Exec,
 }
 
 impl Common {
@@ -52,6 +80,13 @@ impl Common {
     pub(crate) fn apply(&self, recipe: &mut Recipe, nonce: &str) -> Result<(), Box<ConnectError>> {
         self.choose_shell(recipe)?;
         let mut prelude = String::new();
+        if self.exec == Exec::File {
+            prelude.push_str(IN_FILE);
+            recipe.rules.push(no_place(
+                "no directory there is both writable and executable, as exec=file needs",
+                "set TMPDIR to one that is, as in env=TMPDIR=[/srv/x], or use exec=auto",
+            ));
+        }
         if let Some(directory) = &self.directory {
             enter(&mut prelude, directory, recipe, nonce)?;
         }
@@ -80,6 +115,14 @@ impl Common {
         }
         if !prelude.is_empty() && recipe.attach == Attach::Direct {
             recipe.attach = Attach::Words;
+        }
+        // An agent that is executed directly is in memory anyway.
+        if self.exec == Exec::Memory && recipe.attach != Attach::Direct {
+            prelude.insert_str(0, IN_MEMORY);
+            recipe.rules.push(no_place(
+                "there is neither perl nor python3, one of which exec=memfd needs",
+                "install one of them, or use exec=auto",
+            ));
         }
         recipe.prelude = prelude;
         Ok(())
@@ -218,6 +261,10 @@ fn assign(prelude: &mut String, name: &str, value: &[u8]) {
             escape(value)
         ),
     };
+}
+
+fn no_place(detail: &str, hint: &str) -> Rule {
+    Rule::explain(When::ALWAYS, &[NO_PLACE], Kind::Bootstrap, detail, hint)
 }
 
 fn wrong<T>(detail: impl Into<String>, hint: &str) -> Result<T, Box<ConnectError>> {

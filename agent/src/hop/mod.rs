@@ -1,7 +1,7 @@
 //! A hop as a program describes it: the method's settings, its time limit, the heartbeat of its
 //! link.
 pub(crate) mod child;
-mod common;
+pub(crate) mod common;
 pub(crate) mod connecting;
 pub(crate) mod ids;
 pub mod method;
@@ -11,7 +11,7 @@ pub(crate) mod reuse;
 mod setters;
 
 use crate::context::Context;
-use crate::hop::common::{Common, is_passed_on};
+use crate::hop::common::{Common, Exec, is_passed_on};
 use crate::hop::connecting::Connecting;
 use crate::hop::method::spec::{BadOption, number};
 use crate::hop::method::traits::Method;
@@ -218,6 +218,13 @@ impl<M: Method> Hop<M> {
         self
     }
 
+    /// Sets where the agent is while it is started: in memory, in files, or where it can be.
+    #[must_use]
+    pub fn exec(mut self, exec: Exec) -> Self {
+        self.common.exec = exec;
+        self
+    }
+
     /// Runs the start-up files of a login: by `sh -l`, or in the method's own way, as `sudo -i`.
     #[must_use]
     pub fn login(mut self, login: bool) -> Self {
@@ -247,6 +254,12 @@ impl<M: Method> Hop<M> {
             "umask" => self.umask(u32::from_str_radix(value, 8).map_err(|_| bad())?),
             "shell" => self.shell(value),
             "login" => self.login(value == "yes"),
+            "exec" => self.exec(match value {
+                "auto" => Exec::Auto,
+                "memfd" => Exec::Memory,
+                "file" => Exec::File,
+                _ => return Err(bad()),
+            }),
             _ => return Err(bad()),
         })
     }

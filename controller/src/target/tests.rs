@@ -292,8 +292,9 @@ fn a_hop_of_every_method_has_the_common_options() {
         ("umask", "027"),
         ("shell", "/bin/dash"),
         ("login", "yes"),
+        ("exec", "file"),
     ];
-    let options = ",login,umask=27,name=first,title=two words,timeout=9,heartbeat=0,env=A=b=c,env=B=,\
+    let options = ",exec=file,login,umask=27,name=first,title=two words,timeout=9,heartbeat=0,env=A=b=c,env=B=,\
                    dir=[/srv/a b],shell=[/bin/dash]";
     for row in METHODS {
         let mut all = match row.spec.argument {
@@ -358,7 +359,8 @@ fn an_error_points_at_its_position() {
              web1/sudo,pasword-file=x\n              \
                        ^^^^^^^^^^^^\n\
          sudo takes password-file=PATH, login, set-home, preserve-env, role=ROLE, type=TYPE, name=NAME, \
-         title=TEXT, timeout=SECONDS, heartbeat=SECONDS, env=NAME=VALUE, dir=PATH, umask=OCTAL, shell=PATH; \
+         title=TEXT, timeout=SECONDS, heartbeat=SECONDS, env=NAME=VALUE, dir=PATH, umask=OCTAL, shell=PATH, \
+         exec=auto|memfd|file; \
          see `offshoot help targets sudo`."
     );
 }

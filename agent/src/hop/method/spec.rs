@@ -102,6 +102,15 @@ pub const COMMON: &[OptionSpec] = &[
         Value::Flag,
         "runs the start-up files of a login, as sh -l",
     ),
+    OptionSpec::new(
+        "exec",
+        Value::Choice {
+            noun: "place for an agent",
+            words: &["auto", "memfd", "file"],
+        },
+        "where the agent is while it is started: memfd makes no file there and needs perl or python3, file executes \
+         nothing from memory",
+    ),
 ];
 
 /// The argument of a hop, the text after the method's colon.
