@@ -81,6 +81,10 @@ fn points_into(text: &str, error: &TargetError) {
 
 fn structured(input: &mut Input<'_>) {
     let hops: Vec<Hop> = (0..=input.below(4)).map(|_| hop(input)).collect();
+    // A method may refuse a text of its own accord, such as the names of namespaces.
+    if hops.iter().any(|hop| hop.build().is_err()) {
+        return;
+    }
     let target = Target { hops };
     let written = target.to_string();
     match written.parse::<Target>() {
