@@ -53,11 +53,11 @@ pub use context::Context;
 pub use context::disconnect::{DisconnectReason, Disconnection, ShuttingDown};
 pub use context::timer::Timer;
 pub use hop::Hop;
-pub use hop::common::Exec;
 pub use hop::connecting::Connecting;
 pub use hop::method;
 pub use hop::plan::Plan;
 pub use hop::prompts::Prompt;
+pub use hop::settings::Exec;
 pub use inspect::Dump;
 #[cfg(feature = "json")]
 pub use json::Json;

@@ -2,7 +2,7 @@
 //! reaction to the tools' messages.
 
 use offshoot_agent::ConnectErrorKind as Kind;
-use offshoot_agent::method::{Method, registry};
+use offshoot_agent::method::{Docker, Incus, Jail, Kubectl, Lxd, Method, Table, Tool, registry};
 use offshoot_proto::connect::bootstrap::{BootstrapWatcher, Retry};
 use offshoot_proto::connect::dialogue::Dialogue;
 use offshoot_proto::connect::recipe::{Attach, Recipe};
@@ -651,4 +651,23 @@ fn messages_of_the_other_tools_are_told_apart() {
     ] {
         means(method, line, kind, part);
     }
+}
+
+#[test]
+fn a_value_that_a_tool_would_take_for_an_option_is_refused_in_a_program_as_well() {
+    fn wrong<T: Table>(argument: &str) -> Option<(&'static str, String)> {
+        Tool::<T>::new(argument).check().err()
+    }
+    let option = "--kubeconfig=x";
+    for (wrong, key) in [
+        (wrong::<Kubectl>(option), "pod"),
+        (wrong::<Lxd>(option), "instance"),
+        (wrong::<Incus>("-x"), "instance"),
+        (wrong::<Jail>("-l"), "jail"),
+    ] {
+        assert_eq!(wrong.map(|(key, _)| key), Some(key));
+    }
+    assert_eq!(wrong::<Kubectl>("web-1"), None);
+    // The words of these end their options before the argument.
+    assert_eq!(wrong::<Docker>(option), None);
 }

@@ -1,5 +1,5 @@
-//! What the suites of containers and namespaces check: an agent at a target, the error of one that
-//! fails, and that nothing is left at its end.
+//! The checks of the suites of containers and namespaces: an agent at a target, the error of a hop
+//! that fails, and that nothing is left at its end.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

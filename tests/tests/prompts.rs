@@ -162,6 +162,47 @@ fn a_passphrase_is_told_apart_and_an_unknown_question_is_passed_on() {
     assert_eq!(asked[0].lines, ["Duo login", "Option (1-3):"]);
 }
 
+#[test]
+fn an_answer_that_comes_too_late_is_not_given_to_the_next_question() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("late");
+    let begun = scratch.path().join("begun");
+    // Asks a second time while the first question is open.
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = -G ]&&exit 1\nprintf 'First (1-3): ' >/dev/tty\n\
+         while ! test -e {0};do sleep 0.05;done\nprintf '\\nSecond (1-3): ' >/dev/tty\n\
+         read answer </dev/tty\necho \"it was $answer\" >&2\nexit 1\n",
+        begun.display()
+    );
+    let program = scratch.file("asks", text, 0o755).display().to_string();
+    let (second, asks) = channel();
+    let (first, answered) = channel();
+    let (asks, answered) = (Mutex::new(asks), Mutex::new(answered));
+    let router = router();
+    let hop = router
+        .ssh("web1")
+        .program(program)
+        .on_prompt(move |prompt| {
+            let is_first = prompt
+                .lines
+                .last()
+                .is_some_and(|line| line.starts_with("First"));
+            if is_first {
+                std::fs::write(&begun, "").expect("the folder is ours");
+                let asks = asks.lock().expect("no panic");
+                asks.recv_timeout(LIMIT).expect("it asks again");
+                first.send(()).expect("it waits");
+            } else {
+                second.send(()).expect("it waits");
+                let answered = answered.lock().expect("no panic");
+                answered.recv_timeout(LIMIT).expect("the first answers");
+            }
+            Some(if is_first { "1" } else { "2" }.into())
+        });
+    let error = refused(hop.connect());
+    assert!(error.output.contains(&"it was 2".to_owned()), "{error:?}");
+}
+
 /// Starts a hop by sudo whose question waits: the hop, the question, and the way to answer it.
 fn waiting(context: &Context, limit: Duration) -> (offshoot::Connecting, impl Fn(), Receiver<()>) {
     let (begun, begins) = channel();

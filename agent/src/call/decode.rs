@@ -52,8 +52,8 @@ pub fn run_encoded_locked<F: Remote>(
     })
 }
 
-/// Does the same for a function of the stock agent. Its types are as simple as the tree's own
-/// messages and it cannot fail, so the agent has no other code for values.
+/// Runs a function of the stock agent as [`run_encoded_locked`] does. Its types are as simple as
+/// the tree's own messages and it cannot fail, so the agent has no other code for values.
 #[must_use]
 pub fn run_own<F: Remote<Error = Infallible>>(
     cx: &Context,

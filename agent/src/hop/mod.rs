@@ -1,7 +1,6 @@
 //! A hop as a program describes it: the method's settings, its time limit, the heartbeat of its
 //! link.
 pub(crate) mod child;
-pub(crate) mod common;
 pub(crate) mod connecting;
 pub(crate) mod ids;
 pub mod method;
@@ -9,14 +8,15 @@ pub(crate) mod plan;
 pub(crate) mod prompts;
 pub(crate) mod reuse;
 mod setters;
+pub(crate) mod settings;
 
 use crate::context::Context;
-use crate::hop::common::{Common, Exec, is_passed_on};
 use crate::hop::connecting::Connecting;
 use crate::hop::method::spec::{BadOption, number};
 use crate::hop::method::traits::Method;
 use crate::hop::prompts::{Answer, Prompt};
 use crate::hop::reuse::reuse;
+use crate::hop::settings::{Exec, Settings, is_passed_on};
 use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::Recipe;
 use offshoot_proto::{ConnectError, ConnectErrorKind, Result};
@@ -42,7 +42,7 @@ pub struct Hop<M> {
     name: Option<String>,
     title: Option<String>,
     key: Option<String>,
-    common: Common,
+    settings: Settings,
     answer: Option<Answer>,
 }
 
@@ -56,7 +56,7 @@ impl<M: Method> Hop<M> {
             name: None,
             title: None,
             key: None,
-            common: Common::default(),
+            settings: Settings::default(),
             answer: None,
         }
     }
@@ -107,7 +107,7 @@ impl<M: Method> Hop<M> {
             let text = format!("{key} cannot be {value:?}");
             Box::new(ConnectError::new(ConnectErrorKind::Start, text))
         });
-        let applied = valid.and_then(|()| self.common.apply(&mut recipe, nonce));
+        let applied = valid.and_then(|()| self.settings.apply(&mut recipe, nonce));
         applied.map_err(|mut error| {
             error.context = self.parent.name_below(&name);
             error.hop.clone_from(&recipe.hop);
@@ -187,7 +187,7 @@ impl<M: Method> Hop<M> {
         };
         if !done {
             let bytes = |text: &OsStr| text.as_bytes().to_vec();
-            self.common.env.push((bytes(name), bytes(value)));
+            self.settings.env.push((bytes(name), bytes(value)));
         }
         self
     }
@@ -199,7 +199,7 @@ impl<M: Method> Hop<M> {
         let directory = directory.as_ref();
         let absolute = directory.to_str().filter(|path| path.starts_with('/'));
         if !absolute.is_some_and(|path| self.method.set_directory(path)) {
-            self.common.directory = Some(directory.as_bytes().to_vec());
+            self.settings.directory = Some(directory.as_bytes().to_vec());
         }
         self
     }
@@ -207,21 +207,21 @@ impl<M: Method> Hop<M> {
     /// Sets the umask of the agent, which its programs inherit, for instance `0o027`.
     #[must_use]
     pub fn umask(mut self, mask: u32) -> Self {
-        self.common.umask = Some(mask);
+        self.settings.umask = Some(mask);
         self
     }
 
     /// Sets the POSIX shell that runs the bootstrap; `sh` unless set.
     #[must_use]
     pub fn shell(mut self, shell: impl Into<String>) -> Self {
-        self.common.shell = Some(shell.into());
+        self.settings.shell = Some(shell.into());
         self
     }
 
     /// Sets where the agent is while it is started: in memory, in files, or where it can be.
     #[must_use]
     pub fn exec(mut self, exec: Exec) -> Self {
-        self.common.exec = exec;
+        self.settings.exec = exec;
         self
     }
 
@@ -229,7 +229,7 @@ impl<M: Method> Hop<M> {
     #[must_use]
     pub fn login(mut self, login: bool) -> Self {
         if !self.method.set_login(login) {
-            self.common.login = login;
+            self.settings.login = login;
         }
         self
     }

@@ -8,7 +8,7 @@ use offshoot_bootstrap::{Mode, Nonce, Platform};
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use offshoot_proto::{Error, Result};
 
-/// What a hop would do.
+/// The description of a hop that was not started.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Plan {

@@ -50,6 +50,8 @@ pub(crate) enum Endpoint {
 pub(crate) struct ForChild {
     pub link: LinkId,
     pub awaited: Awaited,
+    /// The number of the question that it answers.
+    pub question: u32,
     pub bytes: Vec<u8>,
 }
 

@@ -94,7 +94,7 @@ pub(super) struct Paths {
     asker: Option<Arc<Asker>>,
 }
 
-/// What is done with the password files of the targets.
+/// The treatment of the password files of the targets.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Passwords {
     /// They are read. stdin, for which a file is named `-`, may be the program's.

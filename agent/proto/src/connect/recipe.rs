@@ -17,7 +17,7 @@ pub enum Attach {
     Direct,
     /// As the arguments `sh`, `-c`, script, where the recipe may name another shell.
     Words,
-    /// The same, but none of them contains a dollar sign.
+    /// As [`Words`](Self::Words), without a dollar sign in the script.
     GuardedWords,
     /// As one argument: a line for any login shell.
     Line,

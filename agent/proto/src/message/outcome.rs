@@ -76,7 +76,8 @@ pub fn read_value<T: DeserializeOwned>(context: &str, reply: &[u8]) -> Result<T,
     codec::from_bytes(value).map_err(|error| codec_error(context, error))
 }
 
-/// Does the same by the decoder of the tree's own messages, which is the only one in a stock agent.
+/// Decodes a reply as [`read_value`] does, by the decoder of the tree's own messages, which is the
+/// only one in a stock agent.
 ///
 /// # Errors
 /// Returns an error as [`read_value`] does.

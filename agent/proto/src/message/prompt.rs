@@ -17,7 +17,7 @@ pub enum PromptKind {
     Pin,
     /// A one-time code.
     Code,
-    /// Whether an unknown host key is accepted: `yes`, `no` or a fingerprint.
+    /// The decision on an unknown host key: `yes`, `no` or its fingerprint.
     HostKey,
     /// A touch of a security key. Nothing is to be typed, and the answer is not used.
     Touch,

@@ -337,9 +337,13 @@ impl Children {
             PromptKind::Touch => Awaited::Nothing,
             _ => Awaited::Answer,
         };
-        child.asked += u8::from(awaited == Awaited::Answer);
+        if awaited == Awaited::Answer {
+            child.asked += 1;
+            child.question += 1;
+        }
+        let question = child.question;
         let request = offshoot_codec::own(&PromptRequest { kind, text });
-        await_reply(core, link, awaited, flow.peer, handle, request);
+        await_reply(core, link, (awaited, question), flow.peer, handle, request);
     }
 
     /// Gives the answer to a question to the program of the hop.
@@ -347,7 +351,7 @@ impl Children {
         &mut self,
         reactor: &mut Reactor,
         core: &mut NodeState,
-        link: LinkId,
+        (link, question): (LinkId, u32),
         answer: Option<Secret>,
     ) {
         let Some(child) = self.by_link.get_mut(&link) else {
@@ -355,6 +359,10 @@ impl Children {
         };
         child.asked = child.asked.saturating_sub(1);
         child.answered = true;
+        // Its program asks something else by now, or it is another attempt's.
+        if question != child.question {
+            return;
+        }
         let act = match answer {
             Some(secret) => Act::Type(secret),
             None => Act::Fail(unanswered_question(b"")),
@@ -413,6 +421,7 @@ impl Children {
         if let Some(child) = self.by_link.get_mut(&link) {
             child.terminal = None;
             child.slave = None;
+            child.question += 1;
         }
         reactor.unwatch(Source::ChildTerminal(link));
         reactor.unwatch(Source::ChildStderr(link));
@@ -432,7 +441,7 @@ impl Children {
             Awaited::Image => (reply.link, &reply.bytes[..]),
             Awaited::Answer => {
                 let answer = read_own("", &reply.bytes).ok().flatten();
-                return self.answer(reactor, core, reply.link, answer);
+                return self.answer(reactor, core, (reply.link, reply.question), answer);
             }
             Awaited::Nothing => return,
         };
@@ -462,7 +471,7 @@ impl Children {
     ) {
         match reply.awaited {
             Awaited::Image => self.fail(reactor, core, reply.link, image_error(error)),
-            Awaited::Answer => self.answer(reactor, core, reply.link, None),
+            Awaited::Answer => self.answer(reactor, core, (reply.link, reply.question), None),
             Awaited::Nothing => {}
         }
     }
@@ -524,14 +533,14 @@ impl Children {
 fn fetch_image(core: &mut NodeState, link: LinkId, platform: Platform) {
     let request = platform.machine().as_bytes().to_vec();
     let (root, service) = (ContextId::ROOT, Handle::IMAGE);
-    await_reply(core, link, Awaited::Image, root, service, request);
+    await_reply(core, link, (Awaited::Image, 0), root, service, request);
 }
 
 /// Sends a request whose reply is for a child.
 fn await_reply(
     core: &mut NodeState,
     link: LinkId,
-    awaited: Awaited,
+    (awaited, question): (Awaited, u32),
     to: ContextId,
     service: Handle,
     request: Vec<u8>,
@@ -541,6 +550,7 @@ fn await_reply(
         Endpoint::ForChild(Box::new(ForChild {
             link,
             awaited,
+            question,
             bytes,
         }))
     });

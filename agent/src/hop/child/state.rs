@@ -49,6 +49,8 @@ pub(crate) struct Child {
     pub(super) written: u32,
     /// The number of questions of its program that are not answered yet.
     pub(super) asked: u8,
+    /// The number of the last question or attempt: an answer is for the last question alone.
+    pub(super) question: u32,
     /// True if a question was answered in this interval of its time limit.
     pub(super) answered: bool,
     /// The reason why the connection of its last attempt was dropped.
@@ -84,6 +86,7 @@ impl Child {
             way: Vec::new(),
             written: 0,
             asked: 0,
+            question: 0,
             answered: false,
             dropped: None,
             awaiting_output: false,

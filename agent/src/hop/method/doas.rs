@@ -1,6 +1,6 @@
 //! `doas`: another user of the same machine, where doas takes the place of sudo.
 
-use super::questions::{LOOK, check_user, questions, short_name};
+use super::questions::{LOOK, check_user, hop_to, questions, short_name};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -157,10 +157,7 @@ impl Method for Doas {
         rules.extend(rows.iter().map(|(when, text, kind, detail, hint)| {
             Rule::explain(*when, &[&says, text], *kind, detail, hint)
         }));
-        let hop = match self.user.as_str() {
-            "root" => "doas".into(),
-            user => format!("doas:{user}"),
-        };
+        let hop = hop_to("doas", &self.user);
         let mut recipe = Recipe::new(hop, argv, Attach::Words);
         recipe.terminal = true;
         recipe.rules = rules;

@@ -1,4 +1,4 @@
-//! What the methods `lxd` and `incus` share: Incus began as LXD, and has its words and messages.
+//! The words and messages of LXD and Incus, which began as LXD; for the methods `lxd` and `incus`.
 
 use super::spec::{OptionSpec, Value};
 use super::tool::{ARG, Line, NO_SHELL, PROGRAM, SHELL};

@@ -1,6 +1,6 @@
 //! `pkexec`: another user of the same machine, by polkit.
 
-use super::questions::{LOOK, check_user, explained, questions};
+use super::questions::{LOOK, check_user, explained, hop_to, questions};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -125,10 +125,7 @@ impl Method for Pkexec {
                 LOOK,
             ),
         ]));
-        let hop = match self.user.as_str() {
-            "root" => "pkexec".into(),
-            user => format!("pkexec:{user}"),
-        };
+        let hop = hop_to("pkexec", &self.user);
         let mut recipe = Recipe::new(hop, argv, Attach::Words);
         recipe.terminal = true;
         recipe.rules = rules;

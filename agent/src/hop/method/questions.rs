@@ -1,5 +1,6 @@
-//! Rules for programs that ask for a password in words of their own, which may be in any language:
-//! the first question is answered, and further ones are different questions.
+//! Parts of the methods that lead to another user. Most are rules for programs that ask for a
+//! password in words of their own, which may be in any language: the first question is answered,
+//! and further ones are different questions.
 
 use offshoot_codec::Secret;
 use offshoot_proto::ConnectErrorKind as Kind;
@@ -79,6 +80,14 @@ pub(super) fn check_user(user: &str) -> Result<(), (&'static str, String)> {
     match user.is_empty() || user.starts_with('-') {
         true => Err(("user", user.into())),
         false => Ok(()),
+    }
+}
+
+/// Returns the hop as an operator writes it, which names no user where it is root.
+pub(super) fn hop_to(method: &str, user: &str) -> String {
+    match user {
+        "root" => method.into(),
+        user => format!("{method}:{user}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `run0`: another user of the same machine, by systemd.
 
-use super::questions::{LOOK, check_user};
+use super::questions::{LOOK, check_user, hop_to};
 use super::spec::{Argument, BadOption, Described, PasswordOf, RunsAs, Spec};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -85,10 +85,7 @@ impl Method for Run0 {
                 LOOK,
             ),
         ];
-        let hop = match self.user.as_str() {
-            "root" => "run0".into(),
-            user => format!("run0:{user}"),
-        };
+        let hop = hop_to("run0", &self.user);
         // Some versions expand variables in the words of a command.
         let mut recipe = Recipe::new(hop, argv, Attach::GuardedWords);
         recipe.rules = rules;

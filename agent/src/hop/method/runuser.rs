@@ -1,6 +1,6 @@
 //! `runuser`: another user of the same machine, from root.
 
-use super::questions::{LOOK, check_user, short_name};
+use super::questions::{LOOK, check_user, hop_to, short_name};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -89,10 +89,7 @@ impl Method for Runuser {
                 LOOK,
             ),
         ];
-        let hop = match self.user.as_str() {
-            "root" => "runuser".into(),
-            user => format!("runuser:{user}"),
-        };
+        let hop = hop_to("runuser", &self.user);
         let mut recipe = Recipe::new(hop, argv, attach);
         recipe.rules = rules;
         recipe.hint = "run runuser there to see what it says".into();

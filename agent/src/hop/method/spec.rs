@@ -132,7 +132,7 @@ pub enum Argument {
         /// The value without an argument. A method without one needs its argument.
         default: Option<&'static str>,
     },
-    /// One text, set as the value of `key`, or an option in its place, of which a hop needs one.
+    /// A text for the value of `key`, or an option in its place. A hop needs one of the two.
     TextOr {
         /// The key.
         key: &'static str,

@@ -1,6 +1,6 @@
 //! `su`: another user of the same machine, by that user's password.
 
-use super::questions::{LOOK, check_user, explained, questions, short_name};
+use super::questions::{LOOK, check_user, explained, hop_to, questions, short_name};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -150,10 +150,7 @@ impl Method for Su {
                 LOOK,
             ),
         ]));
-        let hop = match self.user.as_str() {
-            "root" => "su".into(),
-            user => format!("su:{user}"),
-        };
+        let hop = hop_to("su", &self.user);
         let mut recipe = Recipe::new(hop, argv, Attach::Line);
         recipe.asks_on_pipes = true;
         recipe.rules = rules;

@@ -1,5 +1,6 @@
 //! `sudo`: another user of the same machine.
 
+use super::questions::hop_to;
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -148,11 +149,7 @@ impl Method for Sudo {
                 "sudo asks for the password of the user who calls it",
             ),
         ];
-        let hop = if self.user == "root" {
-            "sudo".into()
-        } else {
-            format!("sudo:{}", self.user)
-        };
+        let hop = hop_to("sudo", &self.user);
         // With a login, sudo gives the words to a shell and escapes all but the dollar signs.
         let attach = if self.login {
             Attach::GuardedWords

@@ -58,7 +58,7 @@ pub enum Line {
     /// The texts of a line that explains a failure, the kind, the reason, and advice. A `%` at the
     /// end of the reason quotes the line.
     Means(&'static [&'static str], Kind, &'static str, &'static str),
-    /// The same, for a line that explains nothing if an earlier one does.
+    /// A message like [`Means`](Self::Means) that explains nothing if an earlier line has a reason.
     Otherwise(&'static [&'static str], Kind, &'static str, &'static str),
     /// The texts of a line after which earlier ones explain nothing any more.
     Clears(&'static [&'static str]),
@@ -172,6 +172,14 @@ impl<T: Table> Method for Tool<T> {
         recipe.timeout_ms = self.timeout.as_millis() as u64;
         recipe.hint = T::HINT.into();
         recipe
+    }
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let mut values = self.values.0.iter();
+        match values.find(|(key, value)| !T::accepts(key, value)) {
+            Some((key, value)) => Err((key, value.clone())),
+            None => Ok(()),
+        }
     }
 
     fn name(&self) -> String {

@@ -1,4 +1,4 @@
-//! What to change in a context, judged by what its probes saw: one line each, with the command.
+//! Advice for a context, from the findings of its probes: a line for each change, with its command.
 
 use super::context::{LIMITS, Seen};
 use super::units::readable;

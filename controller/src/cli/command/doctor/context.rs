@@ -121,7 +121,7 @@ pub(super) struct Startup {
     pub late: bool,
 }
 
-/// What the probes of a context saw.
+/// The findings of the probes of a context.
 #[derive(Default, Debug)]
 pub(super) struct Seen {
     /// The answers of the script for most of it.

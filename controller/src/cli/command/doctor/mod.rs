@@ -104,11 +104,11 @@ impl Command for Doctor {
 struct Round {
     ssh: bool,
     paths: Paths,
-    /// What was found behind each hop, by its number. Several targets share some.
+    /// The findings behind each hop, by its number. Several targets share some.
     visits: Vec<OnceLock<Visit>>,
 }
 
-/// What was found behind a hop.
+/// The findings behind a hop.
 enum Visit {
     /// The hop failed: the sentence, and the last lines that it printed.
     Failed(String, Vec<String>),

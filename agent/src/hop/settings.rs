@@ -57,7 +57,7 @@ pub enum Exec {
 
 /// Settings of a hop by any method.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Common {
+pub(crate) struct Settings {
     /// Names and values of variables.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The working directory.
@@ -72,7 +72,7 @@ pub(crate) struct Common {
     pub exec: Exec,
 }
 
-impl Common {
+impl Settings {
     /// Adds the settings to a recipe. `nonce` is a text that no other program prints.
     ///
     /// # Errors
@@ -279,17 +279,17 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
     use std::process::Command;
 
-    fn common(env: &[(&str, &[u8])]) -> Common {
+    fn with_variables(env: &[(&str, &[u8])]) -> Settings {
         let env = env
             .iter()
             .map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()));
-        Common {
+        Settings {
             env: env.collect(),
-            ..Common::default()
+            ..Settings::default()
         }
     }
 
-    fn prelude(common: &Common, attach: Attach) -> Result<Recipe, Box<ConnectError>> {
+    fn prelude(common: &Settings, attach: Attach) -> Result<Recipe, Box<ConnectError>> {
         let mut recipe = Recipe::new("x", vec!["x".into()], attach);
         common.apply(&mut recipe, "5f").map(|()| recipe)
     }
@@ -297,7 +297,8 @@ mod tests {
     /// Returns the value that a child of this shell gets.
     #[expect(clippy::disallowed_methods, reason = "a test runs a shell")]
     fn passed(shell: &str, name: &str, value: &[u8]) -> Vec<u8> {
-        let recipe = prelude(&common(&[(name, value)]), Attach::Words).expect("it is valid");
+        let recipe =
+            prelude(&with_variables(&[(name, value)]), Attach::Words).expect("it is valid");
         let script = format!("{}exec env -0", recipe.prelude);
         let output = Command::new(shell)
             .args(["-c", &script])
@@ -341,7 +342,7 @@ mod tests {
     #[test]
     fn the_text_passes_through_any_login_shell() {
         let all: Vec<u8> = (1..=255).collect();
-        let mut common = common(&[("A", &all), ("B", b"\\\\'\n!")]);
+        let mut common = with_variables(&[("A", &all), ("B", b"\\\\'\n!")]);
         common.directory = Some(b"a'b\n!\\\\".to_vec());
         common.umask = Some(0o27);
         let text = prelude(&common, Attach::Line).expect("it is valid").prelude;
@@ -366,14 +367,14 @@ mod tests {
             ("IFS", b"x", "belongs to the shell"),
             ("A", b"a\0b", "NUL byte"),
         ] {
-            let error = prelude(&common(&[(name, value)]), Attach::Words).expect_err(name);
+            let error = prelude(&with_variables(&[(name, value)]), Attach::Words).expect_err(name);
             assert!(
                 error.detail.contains(part) && !error.hint.is_empty(),
                 "{name}: {error}"
             );
         }
-        let with = |change: fn(&mut Common)| {
-            let mut common = Common::default();
+        let with = |change: fn(&mut Settings)| {
+            let mut common = Settings::default();
             change(&mut common);
             common
         };
@@ -428,8 +429,11 @@ mod tests {
         let frame = "A=;export A;".len();
         for (attach, longest) in [(Attach::Line, MAX_PRELUDE), (Attach::Words, LONGEST)] {
             let fits = value(longest - frame);
-            assert!(prelude(&common(&[("A", &fits)]), attach).is_ok());
-            let error = prelude(&common(&[("A", &value(longest - frame + 7))]), attach);
+            assert!(prelude(&with_variables(&[("A", &fits)]), attach).is_ok());
+            let error = prelude(
+                &with_variables(&[("A", &value(longest - frame + 7))]),
+                attach,
+            );
             let error = error.expect_err("it is too long");
             assert!(error.detail.contains("7 bytes too long"), "{error}");
         }
@@ -437,10 +441,10 @@ mod tests {
 
     #[test]
     fn shell_and_login_choose_the_words_before_the_script() {
-        let with = |shell: Option<&str>, login| Common {
+        let with = |shell: Option<&str>, login| Settings {
             shell: shell.map(str::to_owned),
             login,
-            ..Common::default()
+            ..Settings::default()
         };
         for (common, words) in [
             (with(None, false), &["sh", "-c"][..]),
@@ -453,9 +457,9 @@ mod tests {
                 words
             );
         }
-        let direct = |common: &Common| prelude(common, Attach::Direct).expect("valid").attach;
+        let direct = |common: &Settings| prelude(common, Attach::Direct).expect("valid").attach;
         assert_eq!(direct(&with(None, false)), Attach::Direct);
         assert_eq!(direct(&with(None, true)), Attach::Words);
-        assert_eq!(direct(&common(&[("A", b"")])), Attach::Words);
+        assert_eq!(direct(&with_variables(&[("A", b"")])), Attach::Words);
     }
 }
