@@ -5,6 +5,8 @@
 
 /// The loader was probed and can be executed in its place. Stage 0 never ends with this code.
 pub const PROBE: i32 = 42;
+/// The agent was started and cannot go on.
+pub const UNFIT: i32 = 89;
 /// Stage 0 found neither a place for the loader nor an interpreter.
 pub const NO_PLACE: i32 = 90;
 /// The machine has another platform than the image.
@@ -30,6 +32,10 @@ pub const NO_MEMORY: i32 = 99;
 /// other codes.
 pub fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
+        UNFIT => {
+            "the agent was started and could not go on; if its limit of open files or of memory is too low (ulimit -n, \
+             ulimit -v), raise it"
+        }
         NO_PLACE => {
             "no directory there is both writable and executable (tried $TMPDIR, /dev/shm, /tmp, /run, /var/tmp, the home \
              directory, /dev and the working directory, with mkdir, chmod and rm) and neither perl nor python3 is installed; make one of the \
@@ -40,7 +46,8 @@ pub fn explain(code: i32) -> Option<&'static str> {
         }
         INTERPRETER => {
             "every directory tried is read-only or mounted noexec, and the kernel would not execute from memory either \
-             (sysctl vm.memfd_noexec, a seccomp filter or a security module); set TMPDIR to a directory that is writable and executable"
+             (sysctl vm.memfd_noexec, a seccomp filter, a security module or a limit of file sizes, ulimit -f); set TMPDIR to a \
+             directory that is writable and executable, or raise the limit"
         }
         NO_IMAGE => {
             "the agent did not arrive within the time allowed; something on the way holds stdin back, or the link is too \
@@ -54,8 +61,8 @@ pub fn explain(code: i32) -> Option<&'static str> {
              transport may change bytes (a terminal that is not in raw mode)"
         }
         NO_FILE => {
-            "there is neither memory for the agent nor a directory to put it in; free some memory, or set TMPDIR to a \
-             directory that is writable and executable"
+            "there is neither memory for the agent nor a directory to put it in; free some memory, raise a limit of file \
+             sizes (ulimit -f), or set TMPDIR to a directory that is writable and executable"
         }
         REFUSED => {
             "the kernel refused to execute the agent (a noexec mount, a seccomp filter or a security module); set TMPDIR \
@@ -65,8 +72,8 @@ pub fn explain(code: i32) -> Option<&'static str> {
             "the agent in the image does not match its checksum; rebuild the image with `cargo xtask build-agent`"
         }
         NO_MEMORY => {
-            "the unpacked agent could not be stored or executed; free some memory, or set TMPDIR to a directory that is \
-             writable and executable"
+            "the unpacked agent could not be stored or executed; free some memory, raise a limit of file sizes (ulimit \
+             -f), or set TMPDIR to a directory that is writable and executable"
         }
         _ => return None,
     })
@@ -81,7 +88,7 @@ mod tests {
         for code in 0..=255 {
             assert_eq!(
                 explain(code).is_some(),
-                (NO_PLACE..=NO_MEMORY).contains(&code),
+                (UNFIT..=NO_MEMORY).contains(&code),
                 "exit code {code}"
             );
         }
@@ -89,7 +96,7 @@ mod tests {
 
     #[test]
     fn explanations_finish_a_sentence() {
-        for code in NO_PLACE..=NO_MEMORY {
+        for code in UNFIT..=NO_MEMORY {
             let text = explain(code).unwrap_or_default();
             assert!(
                 text.starts_with(char::is_lowercase) && !text.ends_with('.'),

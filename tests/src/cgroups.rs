@@ -43,3 +43,44 @@ fn folders(path: &Path) -> Vec<std::path::PathBuf> {
         .map(|entry| entry.path())
         .collect()
 }
+
+/// A control group with a limit of memory, removed when dropped.
+#[derive(Debug)]
+pub struct MemoryLimit {
+    path: std::path::PathBuf,
+}
+
+impl MemoryLimit {
+    /// Creates a group with at most so many bytes; `None` where this system does not allow it.
+    pub fn new(name: &str, bytes: u64) -> Option<Self> {
+        let name = format!("{name}.{}", std::process::id());
+        let hierarchies = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ];
+        hierarchies.into_iter().find_map(|(hierarchy, limit)| {
+            let path = Path::new(hierarchy).join(&name);
+            fs::create_dir(&path).ok()?;
+            let group = Self { path };
+            fs::write(group.path.join(limit), bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+
+    /// Returns words that run `words` in the group.
+    pub fn words(&self, words: &[&str]) -> Vec<String> {
+        let enter = format!(
+            "echo $$ >{}/cgroup.procs && exec \"$@\"",
+            self.path.display()
+        );
+        let enter = ["sh", "-c", &enter, "sh"];
+        let all = enter.iter().chain(words);
+        all.map(|word| (*word).to_owned()).collect()
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        process::eventually(LIMIT, || remove_tree(&self.path));
+    }
+}

@@ -11,6 +11,7 @@ use crate::runtime::handle::NodeHandle;
 use crate::runtime::image_store::Images;
 use crate::runtime::role::NodeRole;
 use offshoot_bootstrap::Param;
+use offshoot_bootstrap::exit;
 use offshoot_codec as codec;
 use offshoot_proto::Error;
 use offshoot_proto::Result;
@@ -129,13 +130,10 @@ pub fn init() {
 pub fn init_with(arguments: Vec<Vec<u8>>) {
     let fit = threads::look();
     if let Some(role) = StartMode::of(&arguments) {
-        sys::sigpipe::suppress();
+        sys::write_signals::suppress();
         play(role, &arguments, &OWN, fit);
     }
 }
-
-/// The exit status of an agent that could not start.
-const UNFIT: i32 = 89;
 
 /// The purpose of a start that is not by a person.
 enum StartMode {
@@ -165,7 +163,7 @@ fn play(
 ) -> ! {
     if let Err(reason) = fit {
         say(StdStream::Err, &format!("offshoot-agent: {reason}\n"));
-        (manner.exit)(UNFIT)
+        (manner.exit)(exit::UNFIT)
     }
     let code = match role {
         StartMode::List => {
@@ -177,7 +175,7 @@ fn play(
             Ok(()) => 0,
             Err(NotAnAgent(error)) => {
                 say(StdStream::Err, &format!("offshoot-agent: {error}\n"));
-                UNFIT
+                exit::UNFIT
             }
         },
     };

@@ -88,7 +88,7 @@ pub(crate) fn join_with(path: &Path, find: Find, sent: AgentSource) -> Result<Ro
     node.transmit(up, &mut hello, usize::MAX);
     stream.set_write_timeout(Some(PATIENCE)).map_err(system)?;
     // A peer that refused at once may have closed the socket; the reason is still there to read.
-    sys::sigpipe::suppress();
+    sys::write_signals::suppress();
     let _ = sys::write(&stream, &hello);
     let (boot, bytes) = read_boot(&mut stream).map_err(|why| failed(&why))?;
 

@@ -109,7 +109,7 @@ impl Router {
 
     /// Returns a router that owns its tree, with a thread for its broker.
     pub(crate) fn running(context: Context, broker: Broker) -> Result<Self> {
-        offshoot_sys::sigpipe::suppress();
+        offshoot_sys::write_signals::suppress();
         let (end, ended) = sync_channel(0);
         let broker = std::thread::Builder::new()
             .name("offshoot".into())

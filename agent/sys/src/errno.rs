@@ -13,3 +13,12 @@ pub(crate) fn result(value: libc::c_long) -> io::Result<libc::c_long> {
         Ok(value)
     }
 }
+
+/// Returns true if an error means that a limit of this process, its user or the system is reached:
+/// of open files, processes or memory.
+pub fn is_limit(error: &io::Error) -> bool {
+    let limits = [EMFILE, libc::ENFILE, libc::EAGAIN, libc::ENOMEM];
+    error
+        .raw_os_error()
+        .is_some_and(|number| limits.contains(&number))
+}

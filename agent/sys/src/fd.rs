@@ -1,7 +1,7 @@
 //! File descriptors: duplication, pipes, reading and writing.
 
 use crate::errno::result;
-use crate::sigpipe;
+use crate::write_signals;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
@@ -151,7 +151,7 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
 /// Returns an error if the write fails.
 pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
     loop {
-        let count = sigpipe::write(fd.as_fd().as_raw_fd(), bytes);
+        let count = write_signals::write(fd.as_fd().as_raw_fd(), bytes);
         if count >= 0 {
             return Ok(Some(count as usize));
         }

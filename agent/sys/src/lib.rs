@@ -22,12 +22,12 @@ mod process;
 pub mod procfs;
 mod random;
 pub mod signal;
-pub mod sigpipe;
 pub mod socket;
 pub mod spawn;
 pub mod terminal;
 pub mod user;
 pub mod wait_status;
+pub mod write_signals;
 
 pub use c_string::c_string;
 pub use c_string::c_strings;

@@ -1,10 +1,9 @@
 //! Memory files: sealed copies of images and agents.
 
-use crate::fd::owned;
+use crate::fd::{owned, write_all};
 use memfd::{FileSeal, Memfd};
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::OwnedFd;
 
 /// The use of a memory file.
@@ -37,10 +36,9 @@ pub fn sealed_memfd(name: &CStr, bytes: &[u8], purpose: Use) -> io::Result<Owned
             other => other?,
         },
     };
-    let mut file = File::from(fd);
-    file.write_all(bytes)?;
+    write_all(&fd, bytes)?;
     let file =
-        Memfd::try_from_file(file).map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
+        Memfd::try_from_file(fd.into()).map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
     file.add_seals(&[
         FileSeal::SealShrink,
         FileSeal::SealGrow,

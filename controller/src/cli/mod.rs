@@ -36,6 +36,7 @@ A target needs Linux and a POSIX shell. Nothing is installed there, and nothing 
 
 /// Reads the command line and runs its command.
 pub(crate) fn main() -> ! {
+    ui::signals::survive_file_limits();
     let matches = words()
         .try_get_matches()
         .unwrap_or_else(|error| refuse(error));

@@ -98,7 +98,11 @@ impl Children {
                     ConnectErrorKind::Start,
                     format!("{name} cannot be started: {error}"),
                 );
-                why.hint = format!("is {name} installed there?");
+                why.hint = if sys::errno::is_limit(&error) {
+                    "raise the limit that is reached there (ulimit -n, -u or -v)".into()
+                } else {
+                    format!("is {name} installed there?")
+                };
                 return self.fail(reactor, core, link, why);
             }
         };

@@ -3,9 +3,10 @@
 
 use super::question;
 use crate::cli::event::{Event, Events};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// True while the tree is being ended. Another SIGINT then ends this program at once.
@@ -14,6 +15,12 @@ static GIVEN_UP: AtomicBool = AtomicBool::new(false);
 /// Makes the next SIGINT end this program at once.
 pub(crate) fn give_up() {
     GIVEN_UP.store(true, Ordering::Relaxed);
+}
+
+/// Makes a write beyond the limit of file sizes an error, which names what could not be written.
+pub(crate) fn survive_file_limits() {
+    // Refused only for signals that no program can handle.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
 }
 
 /// Handles signals on a thread of its own until this program ends.

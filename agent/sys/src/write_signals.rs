@@ -1,8 +1,9 @@
-//! Writing to a closed pipe without SIGPIPE.
+//! Writing without the signals of a write that fails: SIGPIPE for a closed pipe, SIGXFSZ beyond the
+//! limit of file sizes.
 //!
-//! Rust's start-up code ignores the signal, so agents do as well. A controller may have restored
-//! it, as command-line tools do, or may not have been started by Rust. The end of a host must not
-//! end the controller.
+//! Rust's start-up code ignores SIGPIPE, and the loader SIGXFSZ, so agents do as well. A controller
+//! may have restored SIGPIPE, as command-line tools do, or may not have been started by Rust.
+//! Neither the end of a host nor a limit, which applies to memory files, must end the controller.
 
 use std::io;
 use std::mem::zeroed;
@@ -15,7 +16,7 @@ type Write = fn(RawFd, &[u8]) -> isize;
 /// latter.
 static WRITE: OnceLock<Write> = OnceLock::new();
 
-/// Suppresses SIGPIPE in all writes of this crate, in every thread.
+/// Suppresses SIGPIPE and SIGXFSZ in all writes of this crate, in every thread.
 pub fn suppress() {
     WRITE.get_or_init(|| without_signal);
 }
@@ -33,32 +34,39 @@ fn plainly(fd: RawFd, bytes: &[u8]) -> isize {
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) }
 }
 
-/// Writes with SIGPIPE blocked in this thread, and consumes the signal that the write has raised,
+/// Writes with both signals blocked in this thread, and consumes the one that the write has raised,
 /// but none that was pending before. The kernel sends it to the writing thread only.
 fn without_signal(fd: RawFd, bytes: &[u8]) -> isize {
+    let raised_by = |error: Option<i32>| match error {
+        Some(libc::EPIPE) => Some(libc::SIGPIPE),
+        Some(libc::EFBIG) => Some(libc::SIGXFSZ),
+        _ => None,
+    };
     // SAFETY: the sets are initialised by the calls that fill them, and errno belongs to this
     // thread.
     unsafe {
-        let (mut pipe, mut before, mut pending) = (zeroed(), zeroed(), zeroed());
-        libc::sigemptyset(&mut pipe);
-        libc::sigaddset(&mut pipe, libc::SIGPIPE);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &pipe, &mut before);
-        let blocked = libc::sigismember(&before, libc::SIGPIPE) == 1;
-        let kept = blocked
-            && libc::sigpending(&mut pending) == 0
-            && libc::sigismember(&pending, libc::SIGPIPE) == 1;
+        let (mut both, mut before, mut pending) = (zeroed(), zeroed(), zeroed());
+        libc::sigemptyset(&mut both);
+        libc::sigaddset(&mut both, libc::SIGPIPE);
+        libc::sigaddset(&mut both, libc::SIGXFSZ);
+        libc::sigemptyset(&mut pending);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &both, &mut before);
+        let blocked = |signal| libc::sigismember(&before, signal) == 1;
+        if blocked(libc::SIGPIPE) || blocked(libc::SIGXFSZ) {
+            libc::sigpending(&mut pending);
+        }
         let count = plainly(fd, bytes);
         let error = io::Error::last_os_error().raw_os_error();
-        if count < 0 && error == Some(libc::EPIPE) && !kept {
-            let at_once = libc::timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            };
-            libc::sigtimedwait(&pipe, std::ptr::null_mut(), &at_once);
+        if count < 0
+            && let Some(signal) = raised_by(error)
+            && libc::sigismember(&pending, signal) == 0
+        {
+            let (mut only, at_once) = (zeroed(), zeroed());
+            libc::sigemptyset(&mut only);
+            libc::sigaddset(&mut only, signal);
+            libc::sigtimedwait(&only, std::ptr::null_mut(), &at_once);
         }
-        if !blocked {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
-        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
         *libc::__errno_location() = error.unwrap_or(0);
         count
     }
@@ -122,5 +130,30 @@ mod tests {
         }
         // SAFETY: as it was when the tests began.
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    }
+
+    #[test]
+    fn a_write_beyond_the_file_size_limit_is_an_error_and_no_signal() {
+        // In a process of its own, which the limit and the signal are for.
+        // SAFETY: the child makes system calls only, and exits.
+        let child = unsafe { crate::process::fork() };
+        if child == 0 {
+            // SAFETY: plain numbers and a C string.
+            unsafe {
+                let none = libc::rlimit {
+                    rlim_cur: 0,
+                    rlim_max: 0,
+                };
+                libc::setrlimit(libc::RLIMIT_FSIZE, &none);
+                let memory = libc::memfd_create(c"limited".as_ptr(), 0);
+                let count = without_signal(memory, b"x");
+                let error = *libc::__errno_location();
+                libc::_exit(i32::from(count != -1 || error != libc::EFBIG));
+            }
+        }
+        let mut status = 0;
+        // SAFETY: `status` is a variable for the result.
+        unsafe { libc::waitpid(child, &mut status, 0) };
+        assert_eq!(status, 0);
     }
 }
