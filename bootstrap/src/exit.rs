@@ -33,8 +33,8 @@ pub const NO_MEMORY: i32 = 99;
 pub fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
         UNFIT => {
-            "the agent was started and could not go on; if its limit of open files or of memory is too low (ulimit -n, \
-             ulimit -v), raise it"
+            "the agent was started and could not go on: its stdout is closed, or its limit of open files or memory is too \
+             low; raise the limit there (ulimit -n, ulimit -v)"
         }
         NO_PLACE => {
             "no directory there is both writable and executable (tried $TMPDIR, /dev/shm, /tmp, /run, /var/tmp, the home \

@@ -38,6 +38,40 @@ impl Rootfs {
         root
     }
 
+    /// Creates a root like the smallest Debian: dash, some programs of GNU, perl, and the C library
+    /// that they are linked with.
+    ///
+    /// # Panics
+    /// Panics if it cannot be made.
+    pub fn debian() -> Self {
+        let root = Self::without_shell();
+        fs::remove_file(root.path().join("bin/busybox")).expect("it has just been copied");
+        let perl = must_run("perl", &["-e", "print $^X"], b"");
+        let mut programs = vec!["/bin/dash".to_owned(), perl.trim().to_owned()];
+        for name in [
+            "mkdir", "chmod", "rm", "uname", "cat", "ls", "head", "sleep",
+        ] {
+            programs.push(format!("/usr/bin/{name}"));
+        }
+        for program in &programs {
+            let name = Path::new(program).file_name().expect("it is a program");
+            fs::copy(program, root.path().join("bin").join(name)).expect("Debian has it");
+            // With the folders that the dynamic linker searches.
+            for word in must_run("ldd", &[program], b"").split_ascii_whitespace() {
+                let library = root.path().join(word.trim_start_matches('/'));
+                if word.starts_with('/') && !library.exists() {
+                    let folder = library.parent().expect("it is below the root");
+                    fs::create_dir_all(folder).expect("the root is ours");
+                    fs::copy(word, &library).expect("ldd has found it");
+                }
+            }
+        }
+        symlink("dash", root.path().join("bin/sh")).expect("the name is new");
+        let about = root.path().join("etc/os-release");
+        write_file(&about, "ID=debian\n", 0o644);
+        root
+    }
+
     /// Creates a root whose only program is busybox itself, under no other name.
     ///
     /// # Panics

@@ -90,6 +90,9 @@ pub const SWALLOW: User = User {
 /// No login: the shell prints a message and exits with 1.
 pub const NOLOGIN: User = user("nologin", "/usr/sbin/nologin");
 
+/// The login shell executes only what is in `PATH`, and nothing in its own place.
+pub const RESTRICTED: User = user("restricted", "/bin/rbash");
+
 /// One user per login shell, named after it.
 pub const SHELLS: [User; 9] = [
     user("dash", "/bin/dash"),
@@ -106,7 +109,7 @@ pub const SHELLS: [User; 9] = [
 /// Returns all users but root.
 pub fn everybody() -> Vec<User> {
     let mut all = vec![
-        PLAIN, NOPASS, NOEXEC, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN,
+        PLAIN, NOPASS, NOEXEC, DEPLOY, PW, TTY, TTYPW, NOISY, SWALLOW, NOLOGIN, RESTRICTED,
     ];
     all.extend(SHELLS);
     all

@@ -10,7 +10,13 @@ use offshoot_tests::run::{LIMIT, Run};
 use offshoot_tests::seccomp::without_pidfds;
 use offshoot_tests::tree::{ended, facts, router};
 
-const WITHOUT: &str = env!("CARGO_BIN_EXE_without-pidfds");
+/// Words before those of a program that is to run as on a kernel before Linux 5.1.
+const WITHOUT: [&str; 3] = [
+    env!("CARGO_BIN_EXE_refuse-calls"),
+    "ENOSYS",
+    "pidfd_open,pidfd_send_signal,close_range",
+];
+
 #[track_caller]
 fn up(outcome: offshoot::Result<Context>) -> Context {
     outcome.unwrap_or_else(|error| panic!("{error}"))
@@ -52,7 +58,8 @@ fn run_some(context: &Context, count: u32) {
 fn without_pidfds_an_agent_needs_no_timer_per_program() {
     let _leaks = Leaks::begin();
     let router = router();
-    let words = [WITHOUT, "/bin/sh"].map(str::to_owned).into();
+    let words = [&WITHOUT[..], &["/bin/sh"]].concat();
+    let words = words.into_iter().map(str::to_owned).collect();
     let context = up(router.local().shell_words(words).connect());
     let long = context
         .command("sleep")
@@ -124,7 +131,8 @@ fn the_command_line_works_without_pidfds() {
         ("local", "sleep 1000 & exit 0", 0),
     ] {
         let words = ["run", "-n", target, "--", "sh", "-c", script];
-        let seen = Run::program(WITHOUT)
+        let seen = Run::program(WITHOUT[0])
+            .args(&WITHOUT[1..])
             .arg(offshoot_tests::run::offshoot_binary())
             .args(words)
             .finish();

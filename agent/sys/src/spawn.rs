@@ -331,8 +331,9 @@ fn child(
                     environ,
                     libc::AT_EMPTY_PATH,
                 );
-                if io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS) {
-                    // Emulators lack execveat.
+                let refused = io::Error::last_os_error().raw_os_error();
+                if matches!(refused, Some(libc::ENOSYS | libc::EPERM)) {
+                    // Emulators lack execveat, and a filter may refuse it.
                     libc::execve(c"/proc/self/fd/4".as_ptr(), argv.as_ptr(), environ);
                 }
                 io::Error::last_os_error().into()

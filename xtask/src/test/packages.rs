@@ -5,8 +5,8 @@ use std::process::Command;
 
 use crate::workspace::{Outcome, target_directory};
 
-/// The program by which a package is recognized, and the package.
-const NEEDED: [(&str, &str); 25] = [
+/// The program or file by which a package is recognized, and the package.
+const NEEDED: [(&str, &str); 26] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
     ("/usr/bin/sudo", "sudo"),
@@ -32,6 +32,7 @@ const NEEDED: [(&str, &str); 25] = [
     ("/usr/bin/lxd", "lxd"),
     ("/usr/bin/systemd-nspawn", "systemd-container"),
     ("/usr/bin/bwrap", "bubblewrap"),
+    ("/usr/share/i18n/locales/tr_TR", "locales"),
 ];
 
 /// Installs the packages that are missing.

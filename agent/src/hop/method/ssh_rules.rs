@@ -391,6 +391,17 @@ pub(crate) fn rules(
         );
     }
     rules.extend(REASONS[1..].iter().map(reason));
+    // The words of bash, zsh, ksh93 and mksh in place of the bootstrap.
+    rules.push(Rule::explain(
+        When {
+            needs: IN,
+            lacks: 0,
+        },
+        &["exec: restricted"],
+        Kind::Denied,
+        "the login shell of the user is a restricted one",
+        "give the user another login shell (chsh), or go there as another user",
+    ));
     questions(&mut rules, password, interactive, quiet);
     rules
 }
