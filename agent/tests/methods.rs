@@ -112,6 +112,26 @@ fn ssh_overrides_settings_that_would_disturb_the_link() {
 }
 
 #[test]
+fn only_a_fast_ssh_tells_when_its_connection_holds_something_back() {
+    let lines = [
+        "debug1: Connection established.",
+        "debug1: client_input_global_request: rtype hostkeys-00@openssh.com want_reply 0",
+    ];
+    for fast in [true, false] {
+        let mut ssh = Ssh::new("web1");
+        ssh.fast = fast;
+        let mut dialogue = dialogue(&ssh.recipe("5f"), DIRECT);
+        for line in lines {
+            dialogue.line(line.as_bytes());
+            assert_eq!(dialogue.take_held_back(), fast, "{line}");
+            assert!(!dialogue.take_held_back(), "once for each line");
+        }
+        dialogue.line(b"debug1: Authentication succeeded (publickey).");
+        assert!(!dialogue.take_held_back());
+    }
+}
+
+#[test]
 fn every_ssh_setting_is_passed_on_the_command_line() {
     let recipe = with!(Ssh::new("web1"), user: Some("deploy".into()),
     port: Some(2222),

@@ -69,7 +69,8 @@ fn a_plan_starts_nothing_and_has_the_words_that_a_run_executes() {
     let path = recording(&scratch, &["ssh", "sudo"]);
     let traces = ["ssh", "sudo"].map(|name| scratch.path().join(format!("{name}.trace")));
     let options = ["--no-ask", "-o", "Port=1", "--connect-timeout", "7"];
-    let targets = ["deploy@web1/sudo:app", "sudo,umask=027"];
+    // A fast ssh gets one more option from the script before it.
+    let targets = ["deploy@web1,fast=no/sudo:app", "sudo,umask=027"];
     let plan = |more: &[&str]| {
         Run::offshoot(["plan"])
             .args(options)
@@ -384,4 +385,8 @@ fn the_steps_of_ssh_are_timed_by_one_more_login() {
         "{steps}"
     );
     assert_eq!(steps["trouble"], serde_json::Value::Null);
+    for key in ["first_result_ms", "with_fast_no_ms"] {
+        let time = &json(&seen)[0]["ssh_fast"][key];
+        assert!(time.as_f64().is_some_and(|ms| ms > 0.0), "{key}: {time}");
+    }
 }

@@ -2,6 +2,7 @@
 //! interactive sessions.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use offshoot::methods::HostKeys;
@@ -416,4 +417,54 @@ fn a_crashed_host_ends_every_wait_for_it_and_no_other() {
             .iter()
             .any(|seen| seen.arguments == "offshoot: ssh.web1")
     );
+}
+
+#[test]
+fn the_connection_of_ssh_sends_small_packets_at_once_while_it_logs_in() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    router
+        .ssh("web1")
+        .program(env!("CARGO_BIN_EXE_held-back-ssh"))
+        .connect()
+        .expect("the setting is made for the connection of ssh");
+}
+
+#[test]
+fn the_request_for_a_session_fills_the_first_congestion_window() {
+    let _leaks = Leaks::begin();
+    // The most hospitable server: the variable must not reach programs there.
+    let server = Sshd::named("web1").line("AcceptEnv *").start();
+    let folder = ScratchDir::new("request");
+    let log = folder.path().join("log");
+    let ssh = folder.path().join("ssh");
+    let script = format!(
+        "#!/bin/sh\nfor l;do :;done\ncase $1 in -G);;*)echo ${{#OFFSHOOT_PAD}} ${{#l}} >>{};esac\nexec ssh \"$@\"\n",
+        text(&log)
+    );
+    fs::write(&ssh, script).expect("the folder is ours");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    let router = router();
+    for fast in [true, false] {
+        let context = hop(&router, &server, NOPASS)
+            .program(text(&ssh))
+            .fast(fast)
+            .connect()
+            .expect("ssh is real");
+        let seen = context.command("env").output().expect("it runs");
+        let seen = String::from_utf8_lossy(&seen.stdout).into_owned();
+        assert!(!seen.contains("OFFSHOOT_PAD"), "{seen}");
+    }
+    let lines = fs::read_to_string(&log).expect("the script wrote it");
+    let lengths: Vec<Vec<usize>> = lines
+        .lines()
+        .map(|line| {
+            let words = line.split(' ').map(str::parse);
+            words.collect::<Result<_, _>>().expect("lengths")
+        })
+        .filter(|lengths: &Vec<usize>| lengths[1] > 1000)
+        .collect();
+    assert_eq!(lengths.len(), 2, "{lines}");
+    assert_eq!(lengths[0][0] + lengths[0][1], 13_200, "{lines}");
+    assert_eq!(lengths[1][0], 0, "{lines}");
 }

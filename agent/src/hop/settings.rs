@@ -79,7 +79,7 @@ impl Settings {
     /// Returns an error without names if a setting cannot be made.
     pub(crate) fn apply(&self, recipe: &mut Recipe, nonce: &str) -> Result<(), Box<ConnectError>> {
         self.choose_shell(recipe)?;
-        let mut prelude = String::new();
+        let mut prelude = std::mem::take(&mut recipe.prelude);
         if self.exec == Exec::File {
             prelude.push_str(IN_FILE);
             recipe.rules.push(no_place(

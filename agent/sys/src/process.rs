@@ -36,6 +36,15 @@ pub(crate) fn pidfd_signal(pidfd: &OwnedFd, signal: i32, flags: libc::c_uint) ->
     .map(drop)
 }
 
+/// Duplicates descriptor `number` of the process of a pidfd (Linux 5.6).
+///
+/// # Errors
+/// Returns an error if it is not open, or this process may not trace the other one.
+pub(crate) fn pidfd_share(pidfd: &OwnedFd, number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: plain numbers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) })
+}
+
 /// Sends a signal to a process, or to a process group if `pid` is negative. Returns true if that
 /// was permitted, also if the process has ended.
 pub fn kill(pid: i32, signal: i32) -> bool {

@@ -50,6 +50,24 @@ pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
     })
 }
 
+/// Turns Nagle's algorithm off for a TCP connection, and sends an acknowledgement that it delays.
+/// Has no effect on other descriptors.
+pub(crate) fn send_held_back(socket: impl AsFd) {
+    let on: libc::c_int = 1;
+    for option in [libc::TCP_NODELAY, libc::TCP_QUICKACK] {
+        // SAFETY: `on` is a variable of the size that is passed, and only read.
+        unsafe {
+            libc::setsockopt(
+                socket.as_fd().as_raw_fd(),
+                libc::IPPROTO_TCP,
+                option,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+    }
+}
+
 /// Connects to the socket at `path`, waiting at most `patience` for the listener.
 ///
 /// # Errors

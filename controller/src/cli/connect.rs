@@ -264,7 +264,23 @@ impl Paths {
     /// Returns an error if the hop cannot be described, or if there is no image for this machine.
     pub(super) fn plan_of(&self, number: usize, root: &Context) -> Result<Plan, Error> {
         let node = &self.nodes[number];
-        described(node, root, node.password(), self)?.plan()
+        described(node, &node.hop, root, node.password(), self)?.plan()
+    }
+
+    /// Takes a hop once more from the context before it, with another value of an option.
+    ///
+    /// # Errors
+    /// Returns an error if the hop cannot be taken so.
+    pub(super) fn take_again(
+        &self,
+        number: usize,
+        from: &Context,
+        (key, value): (&'static str, &str),
+    ) -> Result<Context, Error> {
+        let node = &self.nodes[number];
+        let mut hop = node.hop.clone();
+        hop.replace(key, value);
+        described(node, &hop, from, node.password(), self)?.connect()
     }
 
     /// Starts all hops without waiting for any.
@@ -446,17 +462,18 @@ fn begin(
     password: Option<Secret>,
     paths: &Paths,
 ) -> Result<Connecting, Error> {
-    described(node, above, password, paths)?.start()
+    described(node, &node.hop, above, password, paths)?.start()
 }
 
-/// Returns a hop of the library, with the options of the command line.
+/// Returns `hop`, which is that of the node or a variant of it, as one of the library, with the
+/// options of the command line.
 fn described(
     node: &Node,
+    hop: &Hop,
     above: &Context,
     password: Option<Secret>,
     paths: &Paths,
 ) -> Result<offshoot::Hop<Box<dyn Method>>, Error> {
-    let hop = &node.hop;
     let wrong = |error: BadOption| Error::System {
         action: format!("describing a hop by {}", hop.method()),
         detail: error.to_string(),

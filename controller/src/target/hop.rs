@@ -78,6 +78,12 @@ impl Hop {
         self.values.insert(at, (key, value.into()));
     }
 
+    /// Sets a value in place of all that the key has.
+    pub fn replace(&mut self, key: &'static str, value: impl Into<String>) {
+        self.values.retain(|(other, _)| *other != key);
+        self.push(key, value);
+    }
+
     /// Sets a value unless the key has one.
     pub fn fill(&mut self, key: &'static str, value: Option<impl Into<String>>) {
         if let Some(value) = value.filter(|_| self.get(key).is_none()) {

@@ -62,6 +62,8 @@ pub enum Reaction {
     Name,
     /// Records the path that the program is going to take.
     Way,
+    /// Records that the network connection of the program holds something back.
+    HeldBack,
 }
 
 /// Condition of a rule: facts that must be known, and facts that must not be.
@@ -162,6 +164,7 @@ pub struct Dialogue {
     rules: Vec<Rule>,
     names: Vec<Vec<u8>>,
     way: Option<Vec<u8>>,
+    held_back: bool,
     tail: Vec<u8>,
     /// The lines that the terminal shows before the incomplete one, from the last answer on.
     before: Vec<u8>,
@@ -178,6 +181,7 @@ impl Dialogue {
             rules,
             names: Vec::new(),
             way: None,
+            held_back: false,
             tail: Vec::new(),
             before: Vec::new(),
             notice: None,
@@ -234,6 +238,7 @@ impl Dialogue {
             }
             Reaction::Name => self.names.push(quoted.to_vec()),
             Reaction::Way => self.way = Some(quoted.to_vec()),
+            Reaction::HeldBack => self.held_back = true,
             Reaction::Explain(why) => {
                 self.explained = Some(why.about(quoted));
                 self.facts |= fact::EXPLAINED;
@@ -253,6 +258,11 @@ impl Dialogue {
     /// Removes and returns the path that the program is going to take, if it has reported one.
     pub fn take_way(&mut self) -> Option<Vec<u8>> {
         self.way.take()
+    }
+
+    /// Returns true, once, if the network connection of the program holds something back.
+    pub fn take_held_back(&mut self) -> bool {
+        core::mem::take(&mut self.held_back)
     }
 
     /// Removes and returns what the context that requested the hop is to be told.

@@ -244,6 +244,11 @@ impl Children {
             child.boot.dialogue.take_way(),
             child.boot.dialogue.take_notice(),
         );
+        if child.boot.dialogue.take_held_back()
+            && let Some(process) = &child.process
+        {
+            process.send_at_once();
+        }
         if let Some(way) = way {
             self.route_known(reactor, core, link, way);
         }

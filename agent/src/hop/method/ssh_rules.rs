@@ -280,15 +280,24 @@ const STEPS: &[(&[&str], u8, bool)] = &[
     (&["^Warning: Permanently added "], 0, false),
 ];
 
+/// Lines behind which the connection of ssh holds something back: each of its messages that another
+/// one follows, from the start on, and the acknowledgement without which OpenSSH's server keeps the
+/// session from the client for 40 ms.
+const HELD_BACK: [&str; 2] = [
+    "^debug1: Connection established",
+    "^debug1: client_input_global_request: rtype hostkeys",
+];
+
 /// Returns all rules for a hop with this password. `quiet` leaves out the lines that ssh prints
 /// only because the rules need them. `nonce` begins the lines of the script before ssh, `program`
 /// is the name of ssh. If the hop is interactive, somebody answers the questions that have no
-/// answer here.
+/// answer here. If it is `fast`, its connection sends small packets at once.
 pub(crate) fn rules(
     nonce: &str,
     program: &str,
     (password, interactive): (Option<&Secret>, bool),
     quiet: bool,
+    fast: bool,
 ) -> Vec<Rule> {
     let told = |what: &str, reaction, sets| Rule {
         sets,
@@ -322,6 +331,9 @@ pub(crate) fn rules(
             )
         }
     };
+    if fast {
+        rules.extend(HELD_BACK.map(|text| Rule::line(When::ALWAYS, &[text], Reaction::HeldBack)));
+    }
     if interactive {
         // ssh itself tells of a security key only on a terminal that is its stderr.
         let touch = &["^debug1: Server accepts key: ", "-SK SHA256:"];

@@ -176,6 +176,7 @@ impl Model<'_> {
             }
             Reaction::Name => self.names.push(quoted.to_vec()),
             Reaction::Way
+            | Reaction::HeldBack
             | Reaction::Ignore
             | Reaction::Skip
             | Reaction::Ask(_)

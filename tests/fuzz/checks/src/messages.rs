@@ -168,7 +168,7 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         needs: input.byte() & 3,
         lacks: input.byte() & 3,
     };
-    let reaction = match input.below(9) {
+    let reaction = match input.below(10) {
         0 => Reaction::Answer(None),
         1 => Reaction::Answer(Some(Secret::new(input.text()))),
         2 => Reaction::Skip,
@@ -177,6 +177,7 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         5 => Reaction::Name,
         6 => Reaction::Way,
         7 => Reaction::Ask(prompt_kind(input)),
+        8 => Reaction::HeldBack,
         _ => Reaction::Explain(Explanation {
             kind: kind(input),
             detail: input.text(),

@@ -21,7 +21,7 @@ use crate::cli::ui::outlet::Outlet;
 use advice::Advice;
 use clap::Args;
 use context::{Row, Seen};
-use offshoot::{Context, harmless, stock};
+use offshoot::{Context, Error, harmless, stock};
 use run::LIMIT;
 use serde_json::{Value, json};
 use std::io;
@@ -59,7 +59,8 @@ const TRIPS: usize = 5;
 pub(super) struct Doctor {
     #[command(flatten)]
     connection: Connection,
-    /// Log in once more over each ssh hop for the time of each step of ssh
+    /// Log in a few times more over each ssh hop, for the time of each step of ssh and for the gain
+    /// by the option `fast`
     #[arg(long)]
     ssh: bool,
     /// Print one JSON object for each hop
@@ -222,6 +223,7 @@ impl Round {
                 .unwrap_or_default();
             rows.push(steps.row());
             advice.extend(steps.advice());
+            rows.extend(ssh::gain(&self.paths, hop, from));
         }
         Visit::Reached(Box::new(Reached {
             context: harmless(context.name()),
@@ -234,7 +236,7 @@ impl Round {
 }
 
 /// Returns the median of some round trips.
-fn trip(context: &Context) -> Result<Duration, offshoot::Error> {
+fn trip(context: &Context) -> Result<Duration, Error> {
     let mut trips = Vec::new();
     for _ in 0..TRIPS {
         let begun = Instant::now();

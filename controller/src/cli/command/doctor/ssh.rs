@@ -2,12 +2,13 @@
 
 use super::advice::Advice;
 use super::context::Row;
-use super::run;
 use super::units::{ms, readable};
+use super::{LIMIT, run};
+use crate::cli::connect::Paths;
 use offshoot::methods::Recipe;
-use offshoot::{Context, harmless};
+use offshoot::{Context, harmless, stock};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A step that takes longer has advice.
 const SLOW: Duration = Duration::from_secs(1);
@@ -129,6 +130,35 @@ impl Steps {
             Advice::new("ssh_steps", text)
         })
     }
+}
+
+/// The number of logins of which the quickest counts.
+const LOGINS: usize = 2;
+
+/// Takes a hop a few times with and without its option `fast`, and returns a row with the times up
+/// to the first result. Returns `None` if a login fails, as where a password is needed.
+pub(super) fn gain(paths: &Paths, hop: usize, from: &Context) -> Option<Row> {
+    let first_result = |fast| {
+        let begun = Instant::now();
+        let context = paths.take_again(hop, from, ("fast", fast)).ok()?;
+        context.within(LIMIT).call(stock::ping {}).ok()?;
+        let took = begun.elapsed();
+        // It is no matter when it has ended.
+        let _ = context.shutdown();
+        Some(took)
+    };
+    let (mut fast, mut plain) = (Duration::MAX, Duration::MAX);
+    for _ in 0..LOGINS {
+        fast = fast.min(first_result("yes")?);
+        plain = plain.min(first_result("no")?);
+    }
+    let text = format!(
+        "first result after {}; with fast=no after {}",
+        readable(fast),
+        readable(plain)
+    );
+    let value = json!({ "first_result_ms": ms(fast), "with_fast_no_ms": ms(plain) });
+    Some(Row::new("ssh fast", "ssh_fast", text, value))
 }
 
 #[cfg(test)]
