@@ -105,10 +105,10 @@ impl Stage0 {
                 r#"{{ case $d in {SYSTEM_PLACES});;*)cd "$w"&&b=$w&&cd "$d"&&[ -O . ]&&d=/proc/self/cwd;;esac&&mkdir "$d/.o$$"&&f=$d/.o$$&&trap "exec rm -rf \"\$f\"" 0&&"#
             ),
             format!(
-                r#"printf "$l">"$f/l"&&chmod 700 "$f/l"&&"$f/l"<&-;}} 2>&-;[ $? = {probe} ]&&PWD=$w&&umask $u&&exec "$f/l" "$t" $p "$d" "$f" "$b";[ "$f" ]&&rm -rf "$f";trap - 0;done;umask $u;cd "$b";"#
+                r#"printf "$l">"$f/l"&&chmod 700 "$f/l"&&"$f/l"<&-;}} 2>&-;[ $? = {probe} ]&&PWD=$w&&umask "$u"&&exec "$f/l" "$t" "$p" "$d" "$f" "$b";[ "$f" ]&&rm -rf "$f";trap - 0;done;umask "$u";cd "$b";"#
             ),
             format!(
-                r#"m=$(command -v perl)&&exec perl -e "for(17,1){{\$f=syscall({memfd},\$n=q(o),\$_);last if\$f>=0}}open O,qq(>&=\$f);syswrite(O,\"$l\")&&exec{{qq(/proc/\$\$/fd/\$f)}}q(/),@ARGV;exit {interpreter}" "$t" $p "";"#
+                r#"m=$(command -v perl)&&exec perl -e "for(17,1){{\$f=syscall({memfd},\$n=q(o),\$_);last if\$f>=0}}open O,qq(>&=\$f);syswrite(O,\"$l\")&&exec{{qq(/proc/\$\$/fd/\$f)}}q(/),@ARGV;exit {interpreter}" "$t" "$p" "";"#
             ),
             format!(
                 r#"m=$(command -v python3)&&exec python3 -c "import os;b=b\"$l\";n=\"/proc/self/fd/%d\";v=[\"/\",\"$t\",\"$p\",\"\"];exec(\"try:\n try:f=os.memfd_create(n,17)\n except OSError:f=os.memfd_create(n,1)\n os.write(f,b);os.execv(n%f,v)\nexcept Exception:os._exit({interpreter})\")";"#

@@ -3,7 +3,7 @@
 //!
 //! The kernels of small test machines have no netem, so the program `delay-link` stands in for the
 //! wire: it holds the TUN device of each side and forwards every packet when it is due. Order is
-//! kept, nothing is lost, and bandwidth is limited only if a rate is given.
+//! kept, and packets are lost and bandwidth is limited only on request.
 
 pub mod interface;
 pub mod link;
@@ -46,6 +46,19 @@ impl DelayedPath {
     /// # Panics
     /// Panics if the link does not come up.
     pub fn with_rate(program: &Path, round_trip: Duration, megabits: Option<u32>) -> Self {
+        Self::with_losses(program, round_trip, megabits, 0)
+    }
+
+    /// Like [`DelayedPath::with_rate`], and loses each packet whose number is a multiple of `lost`.
+    ///
+    /// # Panics
+    /// Panics if the link does not come up.
+    pub fn with_losses(
+        program: &Path,
+        round_trip: Duration,
+        megabits: Option<u32>,
+        lost: u32,
+    ) -> Self {
         let (near, far) = (NetNs::new(), NetNs::new());
         let one_way = round_trip / 2;
         let mut command = Command::new(program);
@@ -56,7 +69,7 @@ impl DelayedPath {
             .arg(Self::FAR.to_string());
         command
             .arg(format!("{}", one_way.as_secs_f64() * 1000.0))
-            .args(megabits.map(|rate| rate.to_string()))
+            .args([megabits.unwrap_or(0), lost].map(|number| number.to_string()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut link = process::die_with_parent(&mut command)

@@ -26,6 +26,7 @@ pub mod podman;
 pub mod process;
 pub mod pty;
 pub mod records;
+pub mod relay;
 pub mod rootfs;
 pub mod run;
 pub mod scratch;

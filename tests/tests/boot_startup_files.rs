@@ -234,6 +234,36 @@ fn the_last_hundred_lines_of_each_stream_are_kept_for_the_error() {
 }
 
 #[test]
+fn what_a_startup_file_leaves_in_its_shell_is_harmless() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for startup in [
+        "set -e",
+        "set -euo pipefail; false || true",
+        "set -o noclobber -o noglob -o allexport",
+        "cd /proc; OLDPWD=/nonexistent; CDPATH=/etc:/",
+        "cd() { builtin cd \"$@\" && ls; }",
+        "umask 777",
+        "trap 'echo interrupted' TERM HUP INT EXIT DEBUG",
+        "exec 3>&1 4>&2 9</dev/null",
+        "IFS=abcdefghijklmnopqrstuvwxyz/.; PS4='$(echo no)'",
+        "d=1 f=2 l=3 m=4 p=5 t=6 u=7 w=8 b=9; readonly d f",
+        "shopt -s expand_aliases; alias printf='echo no' mkdir='mkdir -v' rm='rm -i'",
+        "printf() { command printf \"$@\"; }; export -f printf",
+        "{ for i in 1 2 3 4 5 6 7 8 9; do echo noise; done; } & wait",
+        "{ for i in $(seq 1 2000); do echo noise >&2; done; } &",
+    ] {
+        let noisy = Noisy::new(startup);
+        let context = noisy
+            .connect(&router)
+            .unwrap_or_else(|error| panic!("{startup}: {error}"));
+        assert_eq!(facts_of(&context).user, "root", "{startup}");
+        assert_eq!(noisy.counter.starts(), 1, "attempts with {startup}");
+        context.shutdown().expect("it is up");
+    }
+}
+
+#[test]
 fn garbage_on_the_link_closes_only_that_link_and_is_quoted() {
     let _leaks = Leaks::begin();
     let router = router();

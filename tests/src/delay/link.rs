@@ -3,7 +3,7 @@
 //!
 //! One thread, one loop. The delay is the same for all packets, so a queue per direction keeps the
 //! order and its head has the next deadline. The queue has no bound, so the wire itself loses
-//! nothing: the windows of the senders bound the packets in flight.
+//! nothing but what it is told to: the windows of the senders bound the packets in flight.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -25,15 +25,20 @@ struct Direction {
     rate: Option<f64>,
     /// The time at which the last packet has left the sender.
     free: Option<Instant>,
+    /// Loses each packet whose number is a multiple of this; 0 for none.
+    lost: u32,
+    packets: u32,
     waiting: VecDeque<(Instant, Vec<u8>)>,
 }
 
 impl Direction {
-    fn new(one_way: Duration, rate: Option<f64>) -> Self {
+    fn new(one_way: Duration, rate: Option<f64>, lost: u32) -> Self {
         Self {
             one_way,
             rate,
             free: None,
+            lost,
+            packets: 0,
             waiting: VecDeque::new(),
         }
     }
@@ -45,17 +50,22 @@ impl Direction {
             Duration::from_secs_f64(packet.len() as f64 / rate)
         });
         self.free = Some(begins + sending);
+        self.packets = self.packets.wrapping_add(1);
+        if self.lost > 0 && self.packets.is_multiple_of(self.lost) {
+            return;
+        }
         self.waiting
             .push_back((begins + sending + self.one_way, packet.to_vec()));
     }
 }
 
-/// Carries packets between two devices forever, at most `rate` bytes per second each way.
+/// Carries packets between two devices forever, at most `rate` bytes per second each way. Each
+/// packet whose number is a multiple of `lost` is lost, unless that is 0.
 ///
 /// # Errors
 /// Returns an error if a device is gone.
-pub fn carry(ends: [File; 2], one_way: Duration, rate: Option<f64>) -> io::Result<()> {
-    let mut directions = [Direction::new(one_way, rate), Direction::new(one_way, rate)];
+pub fn carry(ends: [File; 2], one_way: Duration, rate: Option<f64>, lost: u32) -> io::Result<()> {
+    let mut directions = [(); 2].map(|()| Direction::new(one_way, rate, lost));
     let mut buffer = vec![0; PACKET];
     loop {
         let heads = directions
@@ -106,7 +116,7 @@ mod tests {
     fn a_packet_is_delayed_after_the_packets_before_it() {
         let (now, delay) = (Instant::now(), Duration::from_millis(100));
         let due = |rate: Option<f64>| {
-            let mut direction = Direction::new(delay, rate);
+            let mut direction = Direction::new(delay, rate, 0);
             direction.take(now, &[0; 1000]);
             direction.take(now, &[0; 500]);
             direction.take(now + Duration::from_secs(2), &[0; 1000]);

@@ -66,6 +66,7 @@ impl Children {
         {
             let mut error = ConnectError::new(ConnectErrorKind::Protocol, why);
             (error.context, error.hop) = (child.order.name.clone(), child.order.recipe.hop.clone());
+            error.hint = child.order.recipe.hint.clone();
             answer(core, flow, failed(&error.into()));
         }
         // The contexts behind it are lost with it, and their errors have to name this hop.
