@@ -45,6 +45,9 @@ const FNV_PRIME: u32 = 0x0100_0193;
 /// FNV-1a hash of the first four bytes of every ELF file.
 const FNV_OF_ELF: u32 = elf_hash();
 
+/// First byte of every ELF file, and of nothing that is sent before one.
+const FIRST_OF_ELF: u8 = 0x7f;
+
 const fn elf_hash() -> u32 {
     let mut hash = FNV_START;
     let mut i = 0;
@@ -115,8 +118,8 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
             if sys::wait_for_stdin(seconds) == 0 {
                 sys::exit(NO_IMAGE);
             }
-            // One byte only: line ends before the image are left over from input for a start-up
-            // file.
+            // One byte only: what comes before the image is for another shell, or left over from
+            // input for a start-up file.
             let want = if at == memory { 1 } else { end as usize - at as usize };
             let got = sys::read(0, at, want);
             if got <= 0 {
@@ -125,7 +128,7 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
                 }
                 continue;
             }
-            if at == memory && *at == b'\n' {
+            if at == memory && *at != FIRST_OF_ELF {
                 continue;
             }
             seconds = STALL;

@@ -5,6 +5,8 @@
 
 /// The loader was probed and can be executed in its place. Stage 0 never ends with this code.
 pub const PROBE: i32 = 42;
+/// A shell has read [`crate::OTHER_SHELL_EXITS`] as its first command.
+pub const OTHER_SHELL: i32 = 88;
 /// The agent was started and cannot go on.
 pub const UNFIT: i32 = 89;
 /// Stage 0 found neither a place for the loader nor an interpreter.
@@ -32,6 +34,10 @@ pub const NO_MEMORY: i32 = 99;
 /// other codes.
 pub fn explain(code: i32) -> Option<&'static str> {
     Some(match code {
+        OTHER_SHELL => {
+            "a start-up file there starts another shell, in which nothing was executed (look for `exec` in it); let it do \
+             so at a terminal only, behind `[ -t 0 ] &&`"
+        }
         UNFIT => {
             "the agent was started and could not go on: its stdout is closed, or its limit of open files or memory is too \
              low; raise the limit there (ulimit -n, ulimit -v)"
@@ -88,7 +94,7 @@ mod tests {
         for code in 0..=255 {
             assert_eq!(
                 explain(code).is_some(),
-                (UNFIT..=NO_MEMORY).contains(&code),
+                (OTHER_SHELL..=NO_MEMORY).contains(&code),
                 "exit code {code}"
             );
         }
@@ -96,7 +102,7 @@ mod tests {
 
     #[test]
     fn explanations_finish_a_sentence() {
-        for code in UNFIT..=NO_MEMORY {
+        for code in OTHER_SHELL..=NO_MEMORY {
             let text = explain(code).unwrap_or_default();
             assert!(
                 text.starts_with(char::is_lowercase) && !text.ends_with('.'),

@@ -62,10 +62,14 @@ pub enum Mode {
     /// it. The loader gives up after 10 seconds without a byte.
     Optimistic,
     /// After the loader has printed [`ready_marker`]. The loader gives up after 60 seconds without
-    /// a byte. A start-up file that reads lines must be given some; the loader skips line ends
-    /// before the image.
+    /// a byte. A start-up file that reads lines must be given some; the loader skips what
+    /// comes before the image and has no byte 0x7f.
     Wait,
 }
+
+/// What a parent sends before an image. If a start-up file has executed another shell, that shell
+/// reads its commands from stdin, and must not take the image for some.
+pub const OTHER_SHELL_EXITS: &[u8] = b"exit 88\n";
 
 /// The second argument of every stage, 35 characters.
 ///

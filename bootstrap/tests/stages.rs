@@ -192,15 +192,16 @@ fn the_loader_times_out_if_no_image_arrives() {
 }
 
 #[test]
-fn only_newlines_before_the_image_are_skipped() {
+fn bytes_before_the_image_are_skipped_up_to_its_first() {
     let (input, rest) = image_and_rest();
     let path = path_of(&[&MINIMUM[..], &["sh"]].concat());
     for (before, up) in [
         ("\n", true),
-        ("\n\n\n\n\n\n", true),
-        ("\r\n", false),
-        (" ", false),
-        ("\n\0", false),
+        ("exit 88\n", true),
+        ("exit 88\n\n\n\n\n\n\n", true),
+        ("xit 88\r\n\0", true),
+        ("\x7f", false),
+        ("\x7fEL", false),
     ] {
         let input = [before.as_bytes(), input.as_slice()].concat();
         let result = start(shell(&path).arg("-c").arg(script(Mode::Optimistic)), &input);

@@ -82,9 +82,9 @@ pub const NOISY: User = User {
     )),
     ..user("noisy", "/bin/bash")
 };
-/// Start-up file reads a line of stdin.
+/// Start-up file reads two lines of stdin.
 pub const SWALLOW: User = User {
-    startup: Some((".bashrc", "read -r swallowed\n")),
+    startup: Some((".bashrc", "read -r swallowed; read -r swallowed\n")),
     ..user("swallow", "/bin/bash")
 };
 /// No login: the shell prints a message and exits with 1.

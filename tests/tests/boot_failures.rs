@@ -17,6 +17,9 @@ use offshoot_tests::{Leaks, Sshd};
 /// The timeout of a hop that cannot succeed.
 const SHORT: Duration = Duration::from_secs(1);
 
+/// The length of what is sent before the image, in a first attempt and in a second one.
+const BEFORE: [usize; 2] = [8, 40];
+
 /// Returns the length of the image for this machine.
 fn image_length() -> usize {
     let agents =
@@ -69,7 +72,16 @@ fn a_truncated_image_is_reported_after_a_second_attempt() {
 fn a_flipped_bit_anywhere_in_the_image_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
-    for at in [0, 3, 4, 1000, image_length() / 2, image_length() - 1] {
+    // In both attempts, what is before the image may be damaged.
+    let first = BEFORE[1];
+    for at in [
+        first,
+        first + 3,
+        first + 4,
+        1000,
+        image_length() / 2,
+        image_length() - 1,
+    ] {
         let error = refused(
             router.local().shell_words(behind("flip", at)).connect(),
             Kind::Bootstrap,
@@ -88,8 +100,7 @@ fn a_flipped_bit_anywhere_in_the_image_is_reported() {
 fn a_lost_byte_of_the_image_is_reported() {
     let _leaks = Leaks::begin();
     let router = router();
-    // The second attempt sends newlines before the image: byte 0 is one of them and may be lost.
-    for at in [33, 1000, image_length() - 1] {
+    for at in [BEFORE[1], 1000, image_length() - 1] {
         let error = refused(
             router.local().shell_words(behind("lose", at)).connect(),
             Kind::Bootstrap,
@@ -141,7 +152,7 @@ fn a_link_cut_right_after_the_image_fails_the_first_call() {
     let router = router();
     let connecting = router
         .local()
-        .shell_words(behind("cut", image_length()))
+        .shell_words(behind("cut", BEFORE[0] + image_length()))
         .start()
         .expect("the order is sent");
     let reply = connecting.context().start(ping {});
@@ -158,7 +169,7 @@ fn a_damaged_first_frame_closes_the_link() {
     for behind_image in [0, 8, 40] {
         let hop = router
             .local()
-            .shell_words(behind("flip", image_length() + behind_image));
+            .shell_words(behind("flip", BEFORE[0] + image_length() + behind_image));
         // The hello may arrive before the damage is detected, but no call can be answered.
         let error = match hop.connect() {
             Ok(context) => context

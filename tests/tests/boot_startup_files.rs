@@ -136,8 +136,11 @@ fn bytes_read_by_startup_files_are_sent_again_on_the_second_attempt() {
     let router = router();
     // None of them may read forever without input: that would be a hang, not a start-up file.
     let listeners = [
-        ("a line", "read -r -t 1 swallowed"),
-        ("a byte", "read -r -t 1 -n 1 swallowed"),
+        (
+            "two lines",
+            "read -r -t 1 swallowed; read -r -t 1 swallowed",
+        ),
+        ("ten bytes", "read -r -t 1 -N 10 swallowed"),
         (
             "4,096 bytes",
             "timeout 1 dd bs=4096 count=1 of=/dev/null 2>/dev/null",
@@ -191,7 +194,10 @@ fn a_call_sent_with_a_swallowed_image_is_sent_again_with_it() {
 fn a_host_that_reads_stdin_is_remembered_separately_from_others() {
     let _leaks = Leaks::begin();
     let router = router();
-    let (swallowing, usual) = (Noisy::new("read -r -t 1 swallowed"), Noisy::new(""));
+    let (swallowing, usual) = (
+        Noisy::new("timeout 1 head -c 100 >/dev/null"),
+        Noisy::new(""),
+    );
     up(swallowing.connect(&router));
     let before = router.bytes_sent();
     up(usual.connect(&router));
@@ -231,6 +237,52 @@ fn the_last_hundred_lines_of_each_stream_are_kept_for_the_error() {
             .collect::<Vec<_>>()
     };
     assert_eq!(error.output, [expected("out"), expected("err")].concat());
+}
+
+#[test]
+fn a_startup_file_that_reads_a_line_takes_none_of_the_image() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for startup in ["read -r swallowed", "read -r -N 1 swallowed"] {
+        let noisy = Noisy::new(startup);
+        assert_eq!(up(noisy.connect(&router)).user, "root");
+        assert_eq!(noisy.counter.starts(), 1, "attempts with {startup}");
+    }
+}
+
+#[test]
+fn another_shell_that_a_startup_file_starts_executes_none_of_the_image() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let shells = [
+        "dash",
+        "bash",
+        "busybox sh",
+        "zsh",
+        "mksh",
+        "ksh93",
+        "tcsh",
+        "rc",
+    ];
+    for shell in shells {
+        let folder = ScratchDir::new("other-shell");
+        let place = folder.path().display();
+        let noisy = Noisy::new(&format!("unset BASH_ENV; cd {place}; exec {shell}"));
+        let error = refused(noisy.connect(&router), ConnectErrorKind::Bootstrap);
+        assert_says(&error, &["starts another shell", "`[ -t 0 ] &&`"]);
+        assert_eq!(noisy.counter.starts(), 1, "{shell}");
+        let made = fs::read_dir(folder.path()).expect("ours").count();
+        assert_eq!(made, 0, "{shell} has executed bytes of the image");
+    }
+    // One that reads a whole script before its first command gets no end of it.
+    let home = ScratchDir::new("home-of-fish");
+    let place = home.path().display();
+    let places = format!("HOME={place} XDG_CONFIG_HOME={place} XDG_DATA_HOME={place}");
+    let noisy = Noisy::new(&format!("unset BASH_ENV; export {places}; exec fish"));
+    let hop = router.local().shell_words(noisy.words());
+    let hop = hop.timeout(std::time::Duration::from_secs(2));
+    let error = refused(hop.connect(), ConnectErrorKind::TimedOut);
+    assert_says(&error, &["see whether a start-up file there reads stdin"]);
 }
 
 #[test]

@@ -48,14 +48,14 @@ fn a_noisy_startup_file_prints_before_the_command() {
 }
 
 #[test]
-fn a_startup_file_that_reads_stdin_takes_the_first_line() {
+fn a_startup_file_that_reads_stdin_takes_the_first_lines() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let seen = logged_in(&server, SWALLOW, "cat")
-        .stdin("first\nsecond\n")
+        .stdin("first\nsecond\nthird\n")
         .finish()
         .expect_code(0);
-    assert_eq!(seen.out(), "second\n");
+    assert_eq!(seen.out(), "third\n");
 }
 
 #[test]

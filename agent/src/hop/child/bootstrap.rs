@@ -19,6 +19,7 @@ use crate::runtime::state::NodeState;
 use offshoot_bootstrap::Image;
 use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Nonce;
+use offshoot_bootstrap::OTHER_SHELL_EXITS;
 use offshoot_bootstrap::Platform;
 use offshoot_codec::Secret;
 use offshoot_proto::ConnectError;
@@ -171,12 +172,16 @@ impl Children {
             return;
         };
         io.hold = io.preamble.is_some() && mode == Mode::Wait;
-        if io.hold
+        if io.preamble.is_some()
             && let Some(fd) = &io.fd
         {
-            // Start-up files that read lines would otherwise wait as long as this node does. The
-            // loader skips the lines that they leave. A new pipe has room.
-            let _ = sys::write(fd, LINE_ENDS);
+            // A new pipe has room.
+            let _ = sys::write(fd, OTHER_SHELL_EXITS);
+            if io.hold {
+                // Start-up files that read lines would otherwise wait as long as this node does.
+                // The loader skips the lines that they leave.
+                let _ = sys::write(fd, LINE_ENDS);
+            }
         }
         reactor.shared.flush_link(core, link);
     }
