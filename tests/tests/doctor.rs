@@ -97,7 +97,7 @@ fn a_plan_starts_nothing_and_has_the_words_that_a_run_executes() {
 
     let last = executed.last().expect("it has words").len();
     for part in [
-        "deploy@web1/sudo:app\n  hop 1 of 2: ssh:deploy@web1\n    from       this machine\n",
+        "deploy@web1,fast=no/sudo:app\n  hop 1 of 2: ssh:deploy@web1\n    from       this machine\n",
         "-o Port=1",
         "-l deploy -- web1 'exec sh -c ",
         &format!("[... {last} bytes ...]"),
@@ -357,10 +357,13 @@ fn the_steps_of_ssh_are_timed_by_one_more_login() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
     let target = format!("{}@web1", NOPASS.name);
-    let seen = doctor_of(&server, &["--json", "--ssh", &target])
-        .finish()
-        .expect_code(0);
-    let steps = &json(&seen)[0]["ssh_steps"];
+    let seen = doctor_of(
+        &server,
+        &["--json", "--steps", &format!("{target}/command:[sh]")],
+    )
+    .finish()
+    .expect_code(0);
+    let steps = &json(&seen)[0]["steps"];
     let names: Vec<_> = steps["steps"]
         .as_array()
         .expect("it is a list")
@@ -377,9 +380,17 @@ fn the_steps_of_ssh_are_timed_by_one_more_login() {
             "key exchange",
             "authentication",
             "session",
-            "command"
+            "command",
+            "image and agent"
         ]
     );
+    let names: Vec<_> = json(&seen)[1]["steps"]["steps"]
+        .as_array()
+        .expect("it is a list")
+        .iter()
+        .map(|step| step["step"].clone())
+        .collect();
+    assert_eq!(names, ["program and shell", "image and agent"]);
     assert!(
         steps["kex"].as_str().is_some_and(|kex| !kex.is_empty()),
         "{steps}"

@@ -411,6 +411,10 @@ fn a_command_is_any_words_that_end_in_a_shell() {
             "command.chroot",
         ),
         (
+            format!("command:[chroot {} /bin/sh]", root.text()),
+            "command.chroot",
+        ),
+        (
             format!("command:[/usr/sbin/chroot  {} ]", root.text()),
             "command.chroot",
         ),

@@ -9,6 +9,9 @@ use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 use std::time::Duration;
 
+/// The names of POSIX shells.
+const SHELLS: [&str; 7] = ["sh", "ash", "dash", "bash", "ksh", "mksh", "zsh"];
+
 impl Context {
     /// Returns a hop by any command that passes its stdin and stdout through to a shell, for
     /// instance `["ip", "netns", "exec", "blue"]`; see [`Command`].
@@ -23,10 +26,10 @@ impl Context {
 
 /// A hop by any command.
 ///
-/// The bootstrap follows the words: if the last one is `-c` (or other short options that end in
-/// `c`, such as `-lc`), as one more word, a script for this POSIX shell; with [`Command::line`] as
-/// one more word, a line for a login shell of any kind, as behind `ssh HOST`; otherwise as the
-/// three words `sh`, `-c` and the script.
+/// The bootstrap follows the words: if the last one is a POSIX shell, as `-c` and a script; if it
+/// is `-c` (or other short options that end in `c`, such as `-lc`), as a script for this shell;
+/// with [`Command::line`] as one more word, a line for a login shell of any kind, as behind `ssh
+/// HOST`; otherwise as the three words `sh`, `-c` and the script.
 ///
 /// The command must pass bytes through unchanged in both directions, without a terminal. It is up
 /// to the command whether the agent sees the end of its stdin when the command is killed; if it
@@ -52,6 +55,13 @@ impl Command {
         }
     }
 
+    /// Returns true if the last word is a shell, without an option for a script.
+    fn ends_in_shell(&self) -> bool {
+        let last = self.words.last().map(String::as_str).unwrap_or_default();
+        let name = last.rsplit('/').next().unwrap_or_default();
+        !self.line && SHELLS.contains(&name)
+    }
+
     fn attach(&self) -> Attach {
         let is_option = |word: &String| {
             let letters = word.strip_prefix('-').unwrap_or_default();
@@ -59,6 +69,7 @@ impl Command {
         };
         match self.words.last() {
             _ if self.line => Attach::Line,
+            _ if self.ends_in_shell() => Attach::Script,
             Some(last) if is_option(last) => Attach::Script,
             _ => Attach::Words,
         }
@@ -75,7 +86,9 @@ impl Default for Command {
 impl Method for Command {
     fn recipe(&self, _nonce: &str) -> Recipe {
         let hop = format!("command:[{}]", self.words.join(" "));
-        let mut recipe = Recipe::new(hop, self.words.clone(), self.attach());
+        let mut words = self.words.clone();
+        words.extend(self.ends_in_shell().then(|| "-c".into()));
+        let mut recipe = Recipe::new(hop, words, self.attach());
         recipe.timeout_ms = self.timeout.as_millis() as u64;
         recipe.hint =
             "the words must end in a shell, or where one can follow, and pass stdin and stdout through"

@@ -38,7 +38,7 @@ impl Advice {
 /// Returns the advice for a hop that took this time.
 pub(super) fn slow_hop(took: Duration, target: &str, hop: &Hop) -> Advice {
     let more = match hop.method() {
-        "ssh" => format!("`offshoot doctor --ssh {target}` shows the steps of ssh"),
+        "ssh" => format!("`offshoot doctor --steps {target}` shows the time of each step"),
         "sudo" => "`time sudo -n true` there; look for the host's name in /etc/hosts".into(),
         _ => format!("`offshoot run -v {target} -- true` shows when it is tried again"),
     };

@@ -2,12 +2,13 @@
 //!
 //! The probes are programs that the contexts run: `run.rs` bounds their output and their time,
 //! `context.rs` has those about a context and reads their answers, `advice.rs` judges the answers,
-//! and `ssh.rs` logs in once more for the times of its steps. Nothing of this is part of an agent.
+//! and `steps.rs` takes a hop once more for the times of its steps. Nothing of this is
+//! part of an agent.
 
 mod advice;
 mod context;
 mod run;
-mod ssh;
+mod steps;
 mod units;
 
 use super::contract::Command;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use steps::Steps;
 use units::{ms, readable};
 
 const ABOUT: &str = "\
@@ -47,7 +49,7 @@ Exit status:
 
 Examples:
   offshoot doctor web1/sudo
-  offshoot doctor --ssh web1
+  offshoot doctor --steps web1
   offshoot doctor --json web1 web2 | jq -c '{context, advice}'";
 
 /// The number of round trips of which the median is reported.
@@ -59,10 +61,10 @@ const TRIPS: usize = 5;
 pub(super) struct Doctor {
     #[command(flatten)]
     connection: Connection,
-    /// Log in a few times more over each ssh hop, for the time of each step of ssh and for the gain
-    /// by the option `fast`
+    /// Take each hop a few times more, for the time of each of its steps, and of ssh with and
+    /// without the option `fast`
     #[arg(long)]
-    ssh: bool,
+    steps: bool,
     /// Print one JSON object for each hop
     #[arg(long)]
     json: bool,
@@ -84,7 +86,7 @@ impl Command for Doctor {
             .unwrap_or_else(|error| misused(error));
         let visits = paths.numbers().map(|_| OnceLock::new()).collect();
         let round = Arc::new(Round {
-            ssh: self.ssh,
+            steps: self.steps,
             paths,
             visits,
         });
@@ -103,7 +105,7 @@ impl Command for Doctor {
 
 /// The visits to all hops.
 struct Round {
-    ssh: bool,
+    steps: bool,
     paths: Paths,
     /// The findings behind each hop, by its number. Several targets share some.
     visits: Vec<OnceLock<Visit>>,
@@ -215,15 +217,14 @@ impl Round {
         if connected > advice::SLOW_HOP {
             advice.push(advice::slow_hop(connected, target, self.paths.hop(hop)));
         }
-        if self.ssh && self.paths.hop(hop).method() == "ssh" {
-            let steps = self
-                .paths
-                .plan_of(hop, root)
-                .map(|plan| ssh::Steps::of(from, &plan.recipe))
-                .unwrap_or_default();
-            rows.push(steps.row());
-            advice.extend(steps.advice());
-            rows.extend(ssh::gain(&self.paths, hop, from));
+        if self.steps {
+            let plan = self.paths.plan_of(hop, root).ok();
+            let steps = plan.and_then(|plan| Steps::of(from, &plan, connected));
+            rows.extend(steps.iter().map(Steps::row));
+            advice.extend(steps.iter().flat_map(Steps::advice));
+            if self.paths.hop(hop).method() == "ssh" {
+                rows.extend(steps::gain(&self.paths, hop, from));
+            }
         }
         Visit::Reached(Box::new(Reached {
             context: harmless(context.name()),

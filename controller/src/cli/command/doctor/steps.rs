@@ -1,12 +1,11 @@
-//! The steps of ssh, by the debug messages of one more login over the same hop.
+//! The steps of a hop, by one more run of its program; those of ssh by its debug messages.
 
 use super::advice::Advice;
 use super::context::Row;
+use super::run::{self, LIMIT};
 use super::units::{ms, readable};
-use super::{LIMIT, run};
 use crate::cli::connect::Paths;
-use offshoot::methods::Recipe;
-use offshoot::{Context, harmless, stock};
+use offshoot::{Context, Plan, harmless, stock};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -37,7 +36,11 @@ const STEPS: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// The steps that ssh has made.
+/// Advice if the last step is slow.
+const IMAGE: &str = "the image is sent and unpacked in it: look at the rate and the round trip of the path, and at the \
+                     load and the processor there";
+
+/// The steps of a hop.
 #[derive(Default, PartialEq, Debug)]
 pub(super) struct Steps {
     /// The key exchange algorithm.
@@ -49,23 +52,31 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// Logs in from a context by a recipe, without a password, to run `true`.
-    pub(super) fn of(from: &Context, recipe: &Recipe) -> Self {
-        let Some((program, arguments)) = recipe.argv.split_first() else {
-            return Self::default();
-        };
-        // The words read a line before they connect.
+    /// Takes the hop of a plan from a context, which took the time `connected`, once more with
+    /// `true` in place of the bootstrap. Returns `None` if it has no program, or one that may ask.
+    pub(super) fn of(from: &Context, plan: &Plan, connected: Duration) -> Option<Self> {
+        let (_, words) = plan.words.as_ref()?.split_last()?;
+        let (program, arguments) = words.split_first()?;
+        if plan.recipe.terminal || plan.recipe.asks_on_pipes {
+            return None;
+        }
+        // The words of ssh read a line before they connect.
         let ran = run::run(from, b"\n", |context| {
             context.command(program).args(arguments).arg("true")
         });
         let mut steps = Self::read(&ran.stderr, ran.took);
+        if steps.took.is_empty() {
+            steps.took.push(("program and shell", ran.took, ""));
+        }
+        let rest = connected.saturating_sub(ran.took);
+        steps.took.push(("image and agent", rest, IMAGE));
         if ran.status.is_none_or(|status| !status.success()) {
             let text = ran.stderr();
             let mut said = text.lines().filter(|line| !line.starts_with("debug"));
             let last = said.next_back().unwrap_or("it did not end in time");
             steps.trouble = Some(harmless(last).chars().take(200).collect());
         }
-        steps
+        Some(steps)
     }
 
     fn read(stderr: &[(Duration, Vec<u8>)], end: Duration) -> Self {
@@ -119,15 +130,18 @@ impl Steps {
             .map(|(name, took, _)| json!({ "step": name, "ms": ms(*took) }))
             .collect();
         let value = json!({ "kex": self.kex, "steps": steps, "trouble": self.trouble });
-        Row::new("ssh steps", "ssh_steps", text.join(", "), value)
+        Row::new("steps", "steps", text.join(", "), value)
     }
 
     /// Returns advice for each slow step.
     pub(super) fn advice(&self) -> impl Iterator<Item = Advice> {
-        let slow = self.took.iter().filter(|(_, took, _)| *took > SLOW);
+        let slow = self
+            .took
+            .iter()
+            .filter(|(_, took, advice)| *took > SLOW && !advice.is_empty());
         slow.map(|(name, took, advice)| {
-            let text = format!("{name} of ssh takes {}: {advice}", readable(*took));
-            Advice::new("ssh_steps", text)
+            let text = format!("its step {name} takes {}: {advice}", readable(*took));
+            Advice::new("steps", text)
         })
     }
 }
