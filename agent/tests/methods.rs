@@ -132,6 +132,15 @@ fn only_a_fast_ssh_tells_when_its_connection_holds_something_back() {
 }
 
 #[test]
+fn a_master_of_the_user_is_looked_for_only_on_request() {
+    for (control, path) in [(false, true), (true, false)] {
+        let recipe = with!(Ssh::new("web1"), control: control).recipe("");
+        assert!(option(&recipe, "ControlMaster=no"));
+        assert_eq!(option(&recipe, "ControlPath=none"), path);
+    }
+}
+
+#[test]
 fn every_ssh_setting_is_passed_on_the_command_line() {
     let recipe = with!(Ssh::new("web1"), user: Some("deploy".into()),
     port: Some(2222),
@@ -532,7 +541,7 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
                 closed,
             ],
             HostKey,
-            "changed: bastion",
+            "a host on the way is unknown: that of bastion",
         ),
         (
             JUMP,

@@ -310,13 +310,13 @@ fn a_nologin_account_is_quoted_and_not_retried() {
     let router = router();
     let config = server.config().display().to_string();
     let hop = router.ssh("web1").config(config.clone()).user(NOLOGIN.name);
-    let error = refused(hop.connect(), Kind::Exited);
+    let error = refused(hop.connect(), Kind::Restricted);
     assert_says(
         &error,
         &[
             "ssh.web1 (ssh:nologin@web1): ",
             "\"This account is currently not available.\"",
-            "ssh -v",
+            "use an account with a shell",
         ],
     );
     assert_eq!(sessions(&server), 1);

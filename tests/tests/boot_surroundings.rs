@@ -1,5 +1,5 @@
 //! What surrounds a start without being part of it: locales, clocks, streams that are closed,
-//! non-blocking or merged, and restricted login shells.
+//! non-blocking or merged.
 
 use std::fs;
 
@@ -10,9 +10,7 @@ use offshoot_tests::hop::{assert_says, refused, router, up};
 use offshoot_tests::process::must_run;
 use offshoot_tests::run::offshoot_binary;
 use offshoot_tests::scratch::ScratchDir;
-use offshoot_tests::tree::hop;
-use offshoot_tests::users::RESTRICTED;
-use offshoot_tests::{Leaks, Run, Sshd};
+use offshoot_tests::{Leaks, Run};
 
 /// Shells that may be called `sh`.
 const SHELLS: [&str; 3] = ["/bin/dash", "/bin/bash", "/bin/zsh"];
@@ -219,19 +217,4 @@ fn a_host_may_close_or_merge_stderr_and_other_closed_streams_are_named() {
         let error = refused(hop.connect(), Kind::Bootstrap);
         assert_says(&error, &[part]);
     }
-}
-
-#[test]
-fn a_restricted_login_shell_is_named() {
-    let _leaks = Leaks::begin();
-    let server = Sshd::start("web1");
-    let router = router();
-    let error = refused(hop(&router, &server, RESTRICTED).connect(), Kind::Denied);
-    let parts = [
-        "ssh.web1 (ssh:restricted@web1)",
-        "a restricted one",
-        "rbash: ",
-        "chsh",
-    ];
-    assert_says(&error, &parts);
 }

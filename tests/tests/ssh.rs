@@ -169,7 +169,7 @@ fn accept_new_refuses_a_changed_host_key() {
             .host_keys(HostKeys::AcceptNew)
             .connect(),
     );
-    assert_eq!(error.kind, Kind::HostKey, "{error}");
+    assert_eq!(error.kind, Kind::HostKeyChanged, "{error}");
     assert_eq!(
         fs::read_to_string(server.known_hosts()).expect("it is there"),
         forged

@@ -159,8 +159,7 @@ fn the_output_of_a_forced_command_is_quoted() {
         .start();
     let router = router();
     let error = refused(hop(&router, &server, NOPASS).connect());
-    let start =
-        "ssh.web1 (ssh:nopass@web1): its program ended with status 3 before an agent was up";
+    let start = "ssh.web1 (ssh:nopass@web1): its login shell, or a command forced in its place, ended with status 3 before an agent was up";
     says(
         &error,
         Kind::Exited,
@@ -177,8 +176,8 @@ fn the_message_of_a_nologin_account_is_quoted() {
     let error = refused(hop(&router, &server, NOLOGIN).connect());
     says(
         &error,
-        Kind::Exited,
-        "ssh.web1 (ssh:nologin@web1): ",
+        Kind::Restricted,
+        "ssh.web1 (ssh:nologin@web1): its login shell lets nobody in (nologin)",
         "This account is currently not available",
     );
 }
@@ -324,13 +323,13 @@ fn output_after_login_is_not_mistaken_for_an_ssh_failure() {
         "Host key verification failed.",
         "kex_exchange_identification: Connection closed by remote host",
         "Connection closed by 10.0.0.1 port 22",
+        "Connection to 10.0.0.1 closed by remote host.",
     ] {
         let server = Sshd::named("web1")
             .line(format!("ForceCommand echo '{line}' >&2; exit 7"))
             .start();
         let error = refused(hop(&router, &server, NOPASS).connect());
-        let start =
-            "ssh.web1 (ssh:nopass@web1): its program ended with status 7 before an agent was up";
+        let start = "ssh.web1 (ssh:nopass@web1): its login shell, or a command forced in its place, ended with status 7 before an agent was up";
         says(&error, Kind::Exited, start, line);
     }
 }

@@ -2,6 +2,7 @@
 //! messages, and explains failures. Pure.
 
 use crate::connect::dialogue::Dialogue;
+use crate::connect::dialogue::Explanation;
 use crate::error::connect::ConnectError;
 use crate::error::connect::ConnectErrorKind;
 use alloc::borrow::ToOwned;
@@ -277,15 +278,21 @@ impl BootstrapWatcher {
         // Some programs explain themselves on stdout. Nothing follows any more, so that these
         // lines, which the target may have printed as well, can change the text of this failure
         // only.
-        if self.dialogue.explanation().is_none() {
+        let ended = |why: &Explanation| why.kind == ConnectErrorKind::Exited;
+        if self.dialogue.explanation().is_none_or(ended) {
             for at in 0..self.stdout.lines.len() {
                 self.dialogue.line(self.stdout.lines[at].as_bytes());
             }
         }
-        let mut error = if let Some(why) = self.dialogue.explanation() {
-            why.clone().into()
-        } else if let Some(text) = status.and_then(exit::explain) {
+        // A code of the bootstrap says more than that its program has ended.
+        let why = self.dialogue.explanation();
+        let weak = [ConnectErrorKind::Exited, ConnectErrorKind::Restricted];
+        let known = why.filter(|why| !weak.contains(&why.kind));
+        let code = status.and_then(exit::explain);
+        let mut error = if let (None, Some(text)) = (known, code) {
             ConnectError::new(ConnectErrorKind::Bootstrap, text)
+        } else if let Some(why) = why {
+            why.clone().into()
         } else {
             let how = match (status, signal) {
                 (Some(127), _) => "ended with status 127: a command was not found".into(),

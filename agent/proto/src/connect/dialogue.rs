@@ -24,9 +24,11 @@ const BEFORE: usize = 1024;
 /// Facts about a dialogue, one bit each. Rules define further ones.
 pub mod fact {
     /// An answer was given.
-    pub const ANSWERED: u8 = 1;
+    pub const ANSWERED: u32 = 1;
     /// The reason is known in case the program exits.
-    pub const EXPLAINED: u8 = 2;
+    pub const EXPLAINED: u32 = 2;
+    /// The login shell of the target refuses `exec`, so that the command must do without.
+    pub const NO_EXEC: u32 = 1 << 31;
 }
 
 /// The reason why a hop fails.
@@ -35,9 +37,10 @@ pub struct Explanation {
     /// Kind of failure.
     pub kind: ConnectErrorKind,
     /// Reason, as a fragment of a sentence. A `%` at its end is replaced by the part of the line
-    /// before the last text of the rule, or behind its only text.
+    /// before the last text of the rule, or behind its only text; a `%` with a digit by the note of
+    /// this number.
     pub detail: String,
-    /// Advice.
+    /// Advice, in which notes are replaced as well.
     pub hint: String,
 }
 
@@ -52,11 +55,12 @@ pub enum Reaction {
     Ask(PromptKind),
     /// Sends an empty line to a question, as often as it is asked. Has no effect on a line.
     Skip,
-    /// Records the reason in case the program exits. For a question, fails with it at once.
+    /// Records the reason in case the program exits. It replaces an earlier one and the facts that
+    /// came with that. For a question, fails with it at once.
     Explain(Explanation),
     /// Ignores the line, which is of no interest to the user, or a text that is no question.
     Ignore,
-    /// Ignores the line, and forgets the recorded reason.
+    /// Ignores the line, and forgets the recorded reason with the facts that came with it.
     Forget,
     /// Records a name of the program itself.
     Name,
@@ -64,15 +68,18 @@ pub enum Reaction {
     Way,
     /// Records that the network connection of the program holds something back.
     HeldBack,
+    /// Notes a part of the line under this number, 0 to 9, for reasons. All such rules apply to a
+    /// line, before the first of another kind.
+    Note(u8),
 }
 
 /// Condition of a rule: facts that must be known, and facts that must not be.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct When {
     /// Facts that must all be known.
-    pub needs: u8,
+    pub needs: u32,
     /// Facts of which none may be known.
-    pub lacks: u8,
+    pub lacks: u32,
 }
 
 impl When {
@@ -105,7 +112,7 @@ pub struct Rule {
     /// Condition.
     pub when: When,
     /// Facts that are known once the rule has applied.
-    pub sets: u8,
+    pub sets: u32,
     /// Reaction.
     pub reaction: Reaction,
 }
@@ -129,6 +136,12 @@ impl Rule {
             asked: true,
             ..Self::line(when, texts, reaction)
         }
+    }
+
+    /// Returns true if its condition is met where these facts are known.
+    fn applies(&self, facts: u32) -> bool {
+        let When { needs, lacks } = self.when;
+        facts & needs == needs && facts & lacks == 0
     }
 
     /// Creates a rule for a complete line with these texts that explains why the program exits.
@@ -170,8 +183,11 @@ pub struct Dialogue {
     before: Vec<u8>,
     /// A line of which the context that requested the hop is told.
     notice: Option<(PromptKind, String)>,
-    facts: u8,
+    facts: u32,
     explained: Option<Explanation>,
+    /// The facts that came with the recorded reason.
+    reasons: u32,
+    notes: Vec<Vec<u8>>,
 }
 
 impl Dialogue {
@@ -187,6 +203,8 @@ impl Dialogue {
             notice: None,
             facts: 0,
             explained: None,
+            reasons: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -226,6 +244,7 @@ impl Dialogue {
 
     /// Takes a complete line of stderr. Returns false if it is of no interest to the user.
     pub fn line(&mut self, line: &[u8]) -> bool {
+        self.note(line);
         let Some((rule, quoted)) = find(&self.rules, &self.names, self.facts, line, false) else {
             return true;
         };
@@ -234,14 +253,17 @@ impl Dialogue {
             Reaction::Ignore => {}
             Reaction::Forget => {
                 self.explained = None;
-                self.facts &= !fact::EXPLAINED;
+                self.facts &= !(fact::EXPLAINED | self.reasons);
+                self.reasons = 0;
             }
             Reaction::Name => self.names.push(quoted.to_vec()),
             Reaction::Way => self.way = Some(quoted.to_vec()),
             Reaction::HeldBack => self.held_back = true,
             Reaction::Explain(why) => {
-                self.explained = Some(why.about(quoted));
+                self.explained = Some(why.about(quoted, &self.notes));
+                self.facts &= !self.reasons | rule.sets;
                 self.facts |= fact::EXPLAINED;
+                self.reasons = rule.sets;
                 // Debug output of ssh is there for these rules only; the reason quotes it.
                 return !line.starts_with(b"debug1: ");
             }
@@ -250,9 +272,33 @@ impl Dialogue {
                 self.notice = Some((*kind, text));
                 return true;
             }
-            Reaction::Answer(_) | Reaction::Skip => return true,
+            Reaction::Answer(_) | Reaction::Skip | Reaction::Note(_) => return true,
         }
         false
+    }
+
+    /// Takes the notes of a line.
+    fn note(&mut self, line: &[u8]) {
+        for rule in &self.rules {
+            let Reaction::Note(number) = rule.reaction else {
+                continue;
+            };
+            if rule.applies(self.facts)
+                && let Some(quoted) = quoted(&self.names, line, &rule.texts, false)
+            {
+                let number = usize::from(number);
+                if self.notes.len() <= number {
+                    self.notes.resize(number + 1, Vec::new());
+                }
+                // A reason may put it between quotes of a shell.
+                self.notes[number] = quoted.iter().copied().filter(|c| *c != b'\'').collect();
+            }
+        }
+    }
+
+    /// Returns true if all these facts are known.
+    pub fn knows(&self, facts: u32) -> bool {
+        self.facts & facts == facts
     }
 
     /// Removes and returns the path that the program is going to take, if it has reported one.
@@ -324,7 +370,7 @@ impl Dialogue {
                 "it asks for a password and none was given",
                 "give one: password() in a program, password-file=PATH or a terminal on the command line",
             ),
-            Reaction::Explain(why) => Act::Fail(why.about(quoted)),
+            Reaction::Explain(why) => Act::Fail(why.about(quoted, &self.notes)),
             Reaction::Ignore => return None,
             Reaction::Ask(kind) => {
                 let kind = *kind;
@@ -349,20 +395,20 @@ pub fn unanswered_question(asked: &[u8]) -> Explanation {
         hint: "answer it (on_prompt() in a program, a terminal on the command line), or use a way that asks nothing"
             .into(),
     }
-    .about(asked.trim_ascii())
+    .about(asked.trim_ascii(), &[])
 }
 
-/// Returns the first rule that matches, and the part of the line that it quotes.
+/// Returns the first rule but those of notes that matches, and the part of the line that it quotes.
 fn find<'a>(
     rules: &'a [Rule],
     names: &[Vec<u8>],
-    facts: u8,
+    facts: u32,
     line: &'a [u8],
     asked: bool,
 ) -> Option<(&'a Rule, &'a [u8])> {
     rules.iter().find_map(|rule| {
-        let When { needs, lacks } = rule.when;
-        if rule.asked != asked || facts & needs != needs || facts & lacks != 0 {
+        let is_note = matches!(rule.reaction, Reaction::Note(_));
+        if rule.asked != asked || is_note || !rule.applies(facts) {
             return None;
         }
         Some((rule, quoted(names, line, &rule.texts, asked)?))
@@ -422,14 +468,33 @@ impl From<Explanation> for ConnectError {
     }
 }
 
-impl Explanation {
-    fn about(&self, quoted: &[u8]) -> Self {
-        let mut why = self.clone();
-        if why.detail.ends_with('%') {
-            why.detail.pop();
-            why.detail.push_str(&String::from_utf8_lossy(quoted));
+/// Returns a text with the quoted part of a line for a `%` at its end, and with notes.
+fn filled(text: &str, quoted: &[u8], notes: &[Vec<u8>]) -> String {
+    let mut filled = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [c, behind @ ..] = rest {
+        rest = behind;
+        match (c, behind) {
+            (b'%', []) => filled.extend_from_slice(quoted),
+            (b'%', [digit @ b'0'..=b'9', behind @ ..]) => {
+                let note = notes.get(usize::from(digit - b'0'));
+                filled.extend_from_slice(note.map_or(&[], Vec::as_slice));
+                rest = behind;
+            }
+            _ => filled.push(*c),
         }
-        why
+    }
+    String::from_utf8_lossy(&filled).into_owned()
+}
+
+impl Explanation {
+    /// Returns the explanation with the quoted part of a line and with notes.
+    fn about(&self, quoted: &[u8], notes: &[Vec<u8>]) -> Self {
+        Self {
+            kind: self.kind,
+            detail: filled(&self.detail, quoted, notes),
+            hint: filled(&self.hint, b"%", notes),
+        }
     }
 }
 
@@ -711,6 +776,51 @@ mod tests {
         let mut dialogue = Dialogue::new(rules());
         assert_eq!(dialogue.terminal(b"su: "), None);
         assert_eq!(dialogue.terminal(b"no such user\nPassword"), None);
+    }
+
+    #[test]
+    fn notes_of_earlier_lines_stand_in_the_reason_and_the_advice() {
+        let note = |number, texts: &[&str]| Rule::line(When::ALWAYS, texts, Reaction::Note(number));
+        let rules = vec![
+            note(0, &["^key "]),
+            note(2, &["^key ", " of "]),
+            Rule::explain(
+                When::ALWAYS,
+                &["^failed with "],
+                ConnectErrorKind::HostKey,
+                "%0|%1|%2|100 % of %",
+                "run 'x %0' at 5 %",
+            ),
+        ];
+        let mut dialogue = Dialogue::new(rules);
+        assert!(dialogue.line(b"key 1 of ';rm x'"), "notes hide no line");
+        dialogue.line(b"failed with 7");
+        let why = dialogue.explanation().expect("it is known");
+        // Whoever wrote the line must not end the quotes of a command.
+        assert_eq!(why.detail, "1 of ;rm x||1|100 % of 7");
+        assert_eq!(why.hint, "run 'x 1 of ;rm x' at 5 %");
+    }
+
+    #[test]
+    fn a_reason_is_forgotten_with_the_facts_that_came_with_it() {
+        let says = |needs, text: &str| {
+            let when = When { needs, lacks: 0 };
+            Rule::explain(when, &[text], ConnectErrorKind::HostKey, text, "")
+        };
+        let mut rules = vec![says(0, "^cause"), says(4, "^effect"), says(0, "^other")];
+        rules[0].sets = 4;
+        rules.push(Rule::line(When::ALWAYS, &["^fine"], Reaction::Forget));
+        let detail = |lines: &[&str]| {
+            let mut dialogue = Dialogue::new(rules.clone());
+            for line in lines {
+                dialogue.line(line.as_bytes());
+            }
+            dialogue.explanation().map(|why| why.detail.clone())
+        };
+        assert_eq!(detail(&["cause", "effect"]).as_deref(), Some("^effect"));
+        assert_eq!(detail(&["cause", "fine", "effect"]), None);
+        let other = detail(&["cause", "other", "effect"]);
+        assert_eq!(other.as_deref(), Some("^other"));
     }
 
     #[test]

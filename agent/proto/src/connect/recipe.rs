@@ -21,6 +21,8 @@ pub enum Attach {
     GuardedWords,
     /// As one argument: a line for any login shell.
     Line,
+    /// As [`Line`](Self::Line), without `exec`, which restricted shells refuse.
+    PlainLine,
     /// As one argument, the script; the arguments before it end in a shell and `-c`.
     Script,
 }

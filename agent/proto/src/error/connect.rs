@@ -19,7 +19,7 @@ pub enum ConnectErrorKind {
     PasswordIncorrect,
     /// The remote rejected the user without asking for a password.
     Denied,
-    /// The host's key is unknown or has changed.
+    /// The host's key is unknown.
     HostKey,
     /// The host or its service could not be reached.
     Unreachable,
@@ -49,6 +49,13 @@ pub enum ConnectErrorKind {
     NotRunning,
     /// The target has no program of the name of the shell, `sh`.
     NoShell,
+    /// The host's key is another one than before.
+    HostKeyChanged,
+    /// The host's key is marked as revoked.
+    HostKeyRevoked,
+    /// The account may log in, and runs no command of ours: it has a forced command, or a login
+    /// shell that runs none or few.
+    Restricted,
 }
 
 /// A hop that failed: its names, the reason, the remote's last output, and advice.

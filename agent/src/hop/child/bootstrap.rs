@@ -31,6 +31,7 @@ use offshoot_proto::LinkId;
 use offshoot_proto::connect::bootstrap::Progress;
 use offshoot_proto::connect::bootstrap::Retry;
 use offshoot_proto::connect::dialogue::Act;
+use offshoot_proto::connect::dialogue::fact;
 use offshoot_proto::connect::dialogue::unanswered_question;
 use offshoot_proto::connect::recipe::Attach;
 use offshoot_proto::connect::recipe::Recipe;
@@ -402,6 +403,14 @@ impl Children {
         };
         if child.admission == Admission::Pausing {
             return;
+        }
+        // The login shell is a restricted one.
+        if child.order.recipe.attach == Attach::Line && child.boot.dialogue.knows(fact::NO_EXEC) {
+            child.order.recipe.attach = Attach::PlainLine;
+            child.boot.drop_attempt();
+            let (platform, mode) = (child.boot.platform(), child.boot.mode());
+            self.clear_attempt(reactor, core, link);
+            return self.attempt(reactor, core, link, platform, mode);
         }
         let hint = child.order.recipe.hint.clone();
         match child.boot.exited(status.code, status.signal, &hint) {

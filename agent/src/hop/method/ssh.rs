@@ -33,7 +33,7 @@ for l in $("$p" -G "$@" </dev/null 2>/dev/null);do v=${l#* };case $l in
 const BEHIND: &str = r#"esac;done
 w=
 if [ "$h" ];then say "name $u@$h";say "name $h";[ "$a" ]&&say "name $u@$a"
-if [ "$j" ];then w=$j;elif [ "$c" ];then w=$c;say command;else w="$h $t";say direct;fi;fi
+if [ "$j" ];then w=$j;say "over $j";elif [ "$c" ];then w=$c;say command;say "over $c";else w="$h $t";say direct;fi;fi
 say "way $w"
 read -r l||exit
 "#;
@@ -129,6 +129,8 @@ pub struct Ssh {
     /// True if the first result is made faster: the connection does not hold back small packets
     /// (Nagle's algorithm), and its congestion window is opened before the image is sent.
     pub fast: bool,
+    /// True if a master connection of the user's own, which runs already, is used.
+    pub control: bool,
 }
 
 impl Ssh {
@@ -150,6 +152,7 @@ impl Ssh {
             program: "ssh".into(),
             handshakes: HANDSHAKES,
             fast: true,
+            control: false,
         }
     }
 
@@ -188,6 +191,27 @@ impl Ssh {
         script
     }
 
+    /// Returns the command that connects to the host by hand.
+    fn plain(&self) -> String {
+        let port = self.port.map(|port| port.to_string());
+        let flags = [
+            ("-F", &self.config),
+            ("-i", &self.identity),
+            ("-l", &self.user),
+            ("-p", &port),
+        ];
+        let given = flags
+            .iter()
+            .filter_map(|(flag, value)| Some((*flag, value.as_ref()?)));
+        let options = self.options.iter().map(|option| ("-o", option));
+        let mut words = vec![quoted(&self.program)];
+        for (flag, value) in given.chain(options) {
+            words.extend([flag.to_owned(), quoted(value)]);
+        }
+        words.push(quoted(&self.host));
+        words.join(" ")
+    }
+
     /// Returns true if ssh may ask on its terminal.
     fn asks(&self) -> bool {
         self.password.is_some() || self.interactive
@@ -203,8 +227,12 @@ impl Ssh {
             "none".into(),
         ];
         let mut option = |text: &str| argv.extend(["-o".to_owned(), text.to_owned()]);
-        for fixed in ["ControlMaster=no", "ControlPath=none", "RemoteCommand=none"] {
+        // A master of our own would stay behind and hold the streams of the link.
+        for fixed in ["ControlMaster=no", "RemoteCommand=none"] {
             option(fixed);
+        }
+        if !self.control {
+            option("ControlPath=none");
         }
         option(if self.asks() {
             "BatchMode=no"
@@ -273,6 +301,15 @@ impl Ssh {
     }
 }
 
+/// Returns a word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+%".contains(c);
+    match !word.is_empty() && word.chars().all(safe) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 impl Method for Ssh {
     fn recipe(&self, nonce: &str) -> Recipe {
         let mut hop = "ssh:".to_owned();
@@ -294,7 +331,7 @@ impl Method for Ssh {
         recipe.terminal = self.asks();
         recipe.rules = ssh_rules::rules(
             &nonce,
-            &self.program,
+            (&self.program, &self.plain()),
             (self.password.as_ref(), self.interactive),
             !self.sets("LogLevel="),
             self.fast,
@@ -374,6 +411,11 @@ impl Described for Ssh {
                  two or three round trips",
             ),
             OptionSpec::new(
+                "control",
+                Value::YesNo,
+                "uses your own master connection (ControlPath of the configuration) if one is running; never makes one",
+            ),
+            OptionSpec::new(
                 "host-keys",
                 Value::Choice {
                     noun: "policy for host keys",
@@ -405,6 +447,7 @@ impl Described for Ssh {
             "keepalive" => self.keepalive = Some(number(key, value)?),
             "compression" => self.compression = Some(value == "yes"),
             "fast" => self.fast = value == "yes",
+            "control" => self.control = value == "yes",
             "host-keys" => {
                 self.host_keys = match value {
                     "enforce" => HostKeys::Enforce,
@@ -442,6 +485,10 @@ setters!(Ssh {
     /// does not hold back small packets (Nagle's algorithm), and its congestion window is opened
     /// before the image is sent.
     fast: bool => |method| method.fast = fast;
+    /// Sets whether a master connection of the user's own is used, whose socket is the
+    /// `ControlPath` of the configuration. If none is running, or it refuses another session, ssh
+    /// connects by itself. This hop never makes a master, whatever `ControlMaster` says.
+    control: bool => |method| method.control = control;
     /// Sets the program, if it is not `ssh`.
     program: impl Into<String> => |method| method.program = program.into();
     /// Sets the policy for host keys.

@@ -5,6 +5,8 @@
 //! that `ssh -G` has named. A message explains a failure only in ssh's own form, and only until ssh
 //! has logged in: after that, programs on the host write to its stderr as well.
 
+use super::ssh_facts::{BEGUN, DIRECT, IN};
+use super::{ssh_accounts, ssh_host_keys};
 use offshoot_codec::Secret;
 use offshoot_proto::ConnectErrorKind as Kind;
 use offshoot_proto::connect::dialogue::Explanation;
@@ -14,29 +16,17 @@ use offshoot_proto::connect::dialogue::When;
 use offshoot_proto::connect::dialogue::fact;
 use offshoot_proto::message::prompt::PromptKind;
 
-/// ssh connects to its host directly. Without this fact, hosts in between may ask and print as
-/// well.
-const DIRECT: u8 = 4;
-
 /// ssh connects through a command of the user.
-const COMMAND: u8 = 8;
-
-/// Authentication has succeeded.
-const IN: u8 = 16;
+const COMMAND: u32 = 8;
 
 /// A key was accepted, and the host asks for a second factor.
-const PARTIAL: u8 = 32;
+const PARTIAL: u32 = 32;
 
 /// A key could not be used, and the reason is known.
-const KEY: u8 = 64;
-
-/// The host has named its authentication methods.
-const BEGUN: u8 = 128;
+const KEY: u32 = 64;
 
 const GIVE: &str =
     "give one (password(), password-file=PATH on the command line), or a key (identity(), -i)";
-
-const LOOK: &str = "connect once with plain ssh to look at it, or use host-keys=accept-new";
 
 const REACH: &str = "check the name, the port and the network; run ssh -v for details";
 
@@ -48,13 +38,19 @@ const WAY: &str = "the host named there is one on the way (ProxyJump, ProxyComma
 
 const CHANGE: &str = "change it with plain ssh";
 
+/// ssh tries another key or method after one that was accepted and could not be used.
+const MORE: u32 = 1 << 16;
+
+/// The host would take the key that ssh tries.
+const TAKEN: u32 = 1 << 17;
+
 /// A row: the texts, the facts that are needed, the facts that exclude it, the facts that it sets,
 /// and the reason.
 type Row = (
     &'static [&'static str],
-    u8,
-    u8,
-    u8,
+    u32,
+    u32,
+    u32,
     Kind,
     &'static str,
     &'static str,
@@ -66,10 +62,28 @@ const REASONS: &[Row] = &[
         &["^debug1: Server accepts key: ", " SHA256:"],
         0,
         PARTIAL,
-        KEY,
+        KEY | TAKEN,
         Kind::Denied,
         "a key that the host would take is locked: %",
         UNLOCK,
+    ),
+    (
+        &["^debug1: Authentications that can continue: "],
+        TAKEN,
+        MORE | PARTIAL | fact::ANSWERED,
+        KEY,
+        Kind::Denied,
+        "the host knows the key, and still does not let this user in",
+        "see PermitRootLogin, AllowUsers and their like in its sshd_config, and its log",
+    ),
+    (
+        &["^Can't open user config file "],
+        0,
+        0,
+        0,
+        Kind::Start,
+        "ssh cannot read its configuration: %",
+        "check the path (config(), -F); one with spaces does not reach a host behind a ProxyJump",
     ),
     (
         &["^sign_and_send_pubkey: signing failed for "],
@@ -117,33 +131,6 @@ const REASONS: &[Row] = &[
         "run ssh -v for details",
     ),
     (
-        &["^No ", " host key is known for ", " and you have"],
-        0,
-        0,
-        0,
-        Kind::HostKey,
-        "the host's key is unknown or has changed: %",
-        LOOK,
-    ),
-    (
-        &["^Host key for ", " has changed"],
-        0,
-        0,
-        0,
-        Kind::HostKey,
-        "the host's key is unknown or has changed: %",
-        LOOK,
-    ),
-    (
-        &["^Host key verification failed"],
-        0,
-        fact::EXPLAINED,
-        0,
-        Kind::HostKey,
-        "the host's key is unknown or has changed",
-        LOOK,
-    ),
-    (
         &["^ssh: "],
         0,
         DIRECT,
@@ -151,6 +138,15 @@ const REASONS: &[Row] = &[
         Kind::Unreachable,
         "the way there fails: %",
         WAY,
+    ),
+    (
+        &["^channel 0: open failed: administratively prohibited"],
+        0,
+        DIRECT,
+        0,
+        Kind::Denied,
+        "the last host on the way does not lead there",
+        "see AllowTcpForwarding and PermitOpen in its sshd_config, and the options of the key there",
     ),
     (
         &["^channel 0: open failed: "],
@@ -264,8 +260,14 @@ const REASONS: &[Row] = &[
 
 /// Lines that tell how far ssh has come: the texts, the facts they set, and true if earlier lines
 /// do not explain a failure any more.
-const STEPS: &[(&[&str], u8, bool)] = &[
+const STEPS: &[(&[&str], u32, bool)] = &[
     (&["Authenticated to ", "@", "^ ("], IN, true),
+    // A master connection of the user has given us a session.
+    (
+        &["^debug1: mux_client_request_session: master session id: "],
+        IN,
+        true,
+    ),
     // The ssh of a jump host, whose own configuration makes it print this.
     (&["^Authenticated to "], 0, true),
     (&["^Authenticated using "], PARTIAL, true),
@@ -288,13 +290,14 @@ const HELD_BACK: [&str; 2] = [
     "^debug1: client_input_global_request: rtype hostkeys",
 ];
 
-/// Returns all rules for a hop with this password. `quiet` leaves out the lines that ssh prints
+/// Returns all rules for a hop with this password. `plain` is the command that connects to the host
+/// by hand. `quiet` leaves out the lines that ssh prints
 /// only because the rules need them. `nonce` begins the lines of the script before ssh, `program`
 /// is the name of ssh. If the hop is interactive, somebody answers the questions that have no
 /// answer here. If it is `fast`, its connection sends small packets at once.
 pub(crate) fn rules(
     nonce: &str,
-    program: &str,
+    (program, plain): (&str, &str),
     (password, interactive): (Option<&Secret>, bool),
     quiet: bool,
     fast: bool,
@@ -334,16 +337,31 @@ pub(crate) fn rules(
     if fast {
         rules.extend(HELD_BACK.map(|text| Rule::line(When::ALWAYS, &[text], Reaction::HeldBack)));
     }
+    ssh_host_keys::add(&mut rules, nonce, plain, quiet);
+    ssh_accounts::add(&mut rules, plain, if quiet { IN } else { 0 });
     if interactive {
         // ssh itself tells of a security key only on a terminal that is its stderr.
         let touch = &["^debug1: Server accepts key: ", "-SK SHA256:"];
         rules.push(Rule {
-            sets: KEY,
+            sets: KEY | TAKEN,
             ..Rule::line(When::ALWAYS, touch, Reaction::Ask(PromptKind::Touch))
         });
     }
-    rules.extend(REASONS[..1].iter().map(reason));
-    let steps = if quiet { STEPS } else { &STEPS[..4] };
+    rules.extend(REASONS[..2].iter().map(reason));
+    let steps = if quiet { STEPS } else { &STEPS[..5] };
+    for texts in [
+        "^debug1: Offering public key: ",
+        "^debug1: Next authentication method: ",
+    ] {
+        let when = When {
+            needs: KEY,
+            lacks: 0,
+        };
+        rules.push(Rule {
+            sets: MORE,
+            ..Rule::line(when, &[texts], Reaction::Ignore)
+        });
+    }
     rules.extend(steps.iter().map(|(texts, sets, forget)| {
         let reaction = if *forget {
             Reaction::Forget
@@ -395,32 +413,26 @@ pub(crate) fn rules(
             0,
             why(Kind::PasswordRequired, none, GIVE),
         );
-        let check = "check the user and the key, or give one (identity(), -i)";
+        let check = "check the user and the key, or give one (identity(), -i); a user who is locked, expired or without an existing login shell is refused like this as well: the log of sshd tells which";
         add(
             &[],
             0,
             why(Kind::Denied, "the host accepted none of our keys", check),
         );
     }
-    rules.extend(REASONS[1..].iter().map(reason));
-    // The words of bash, zsh, ksh93 and mksh in place of the bootstrap.
-    rules.push(Rule::explain(
-        When {
-            needs: IN,
-            lacks: 0,
-        },
-        &["exec: restricted"],
-        Kind::Denied,
-        "the login shell of the user is a restricted one",
-        "give the user another login shell (chsh), or go there as another user",
-    ));
-    questions(&mut rules, password, interactive, quiet);
+    rules.extend(REASONS[2..].iter().map(reason));
+    questions(&mut rules, plain, password, interactive, quiet);
     rules
 }
 
 /// Adds the rules for the questions that ssh asks on its terminal.
-fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, interactive: bool, quiet: bool) {
-    let mut ask = |texts: &[&str], reaction| rules.push(Rule::asked(When::ALWAYS, texts, reaction));
+fn questions(
+    rules: &mut Vec<Rule>,
+    plain: &str,
+    password: Option<&Secret>,
+    interactive: bool,
+    quiet: bool,
+) {
     let fail = |kind, detail: &str, hint: &str| {
         Reaction::Explain(Explanation {
             kind,
@@ -433,14 +445,16 @@ fn questions(rules: &mut Vec<Rule>, password: Option<&Secret>, interactive: bool
         true => Reaction::Ask(kind),
         false => reaction,
     };
-    let unknown = || fail(Kind::HostKey, "the host's key is unknown", LOOK);
     for texts in [
         "continue connecting (yes/no",
         "continue connecting",
         "type 'yes', 'no' or the fingerprint",
     ] {
-        ask(&[texts], or(PromptKind::HostKey, unknown()));
+        let unknown = Reaction::Explain(ssh_host_keys::asked(plain));
+        let reaction = or(PromptKind::HostKey, unknown);
+        rules.push(Rule::asked(ssh_host_keys::ASKED, &[texts], reaction));
     }
+    let mut ask = |texts: &[&str], reaction| rules.push(Rule::asked(When::ALWAYS, texts, reaction));
     // A locked key cannot be used here; ssh continues with the next method.
     for (text, kind) in [
         ("^Enter passphrase for key '", PromptKind::Passphrase),

@@ -15,12 +15,16 @@ pub(crate) fn words(
 ) -> Vec<String> {
     let stage0 = Stage0::new(image, nonce, mode, title).with_prelude(&recipe.prelude);
     let mut words = recipe.argv.clone();
-    if !matches!(recipe.attach, Attach::Line | Attach::Script) {
+    if !matches!(
+        recipe.attach,
+        Attach::Line | Attach::PlainLine | Attach::Script
+    ) {
         words.extend_from_slice(&recipe.shell);
     }
     words.push(match recipe.attach {
         Attach::GuardedWords => stage0.guarded_script(),
         Attach::Line => stage0.command(&recipe.shell.join(" ")),
+        Attach::PlainLine => [&recipe.shell.join(" "), " '", &stage0.script(), "'"].concat(),
         Attach::Direct | Attach::Words | Attach::Script => stage0.script(),
     });
     words

@@ -333,7 +333,7 @@ fn form(attach: Attach) -> (&'static str, &'static str) {
             "guarded-words",
             "the last word, a script for the shell before it, without dollar signs",
         ),
-        Attach::Line => (
+        Attach::Line | Attach::PlainLine => (
             "line",
             "the last word, a line for the login shell there, of any kind",
         ),

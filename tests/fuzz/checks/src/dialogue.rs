@@ -54,7 +54,10 @@ struct Model<'a> {
     rules: &'a [Rule],
     line: Vec<u8>,
     names: Vec<Vec<u8>>,
-    facts: u8,
+    facts: u32,
+    /// The facts of the rule with the reason.
+    reasons: u32,
+    notes: [Vec<u8>; 10],
     explained: Option<Explanation>,
     /// True if a line was longer than the memory, so that a part of it may be forgotten.
     overlong: bool,
@@ -74,7 +77,7 @@ impl Model<'_> {
         let rule = self
             .rules
             .iter()
-            .find(|rule| self.applies(rule.when) && self.asks(rule))?;
+            .find(|rule| !is_note(rule) && self.applies(rule.when) && self.asks(rule))?;
         let answered = self.facts & fact::ANSWERED != 0;
         let fail = |kind| {
             Act::Fail(Explanation {
@@ -147,50 +150,97 @@ impl Model<'_> {
         (line.ends_with(b":") || line.ends_with(b"?")) && !rest.contains(&b'*')
     }
 
+    /// Returns a text with its notes and, at its end, a quoted part.
+    fn filled(&self, text: &str, quoted: &[u8]) -> String {
+        let mut filled = String::new();
+        let mut parts = text.split('%').peekable();
+        filled.push_str(parts.next().unwrap_or_default());
+        while let Some(part) = parts.next() {
+            let digit = part.chars().next().and_then(|digit| digit.to_digit(10));
+            match digit {
+                Some(digit) => {
+                    filled.push_str(&String::from_utf8_lossy(&self.notes[digit as usize]));
+                    filled.push_str(&part[1..]);
+                }
+                None if part.is_empty() && parts.peek().is_none() => {
+                    filled.push_str(&String::from_utf8_lossy(quoted));
+                }
+                None => {
+                    filled.push('%');
+                    filled.push_str(part);
+                }
+            }
+        }
+        filled
+    }
+
+    fn quoted(&self, texts: &[String]) -> Option<Vec<u8>> {
+        let (before, behind) = self.parts(texts)?;
+        let quoted = if texts.len() == 1 { behind } else { before };
+        Some(quoted.trim_ascii().to_vec())
+    }
+
     fn end_of_line(&mut self) {
+        for rule in self.rules {
+            if let Reaction::Note(number) = rule.reaction
+                && self.applies(rule.when)
+                && let Some(quoted) = self.quoted(&rule.texts)
+            {
+                let kept = quoted.into_iter().filter(|c| *c != b'\'').collect();
+                self.notes[usize::from(number)] = kept;
+            }
+        }
         let fits = |rule: &&Rule| {
-            !rule.asked && self.applies(rule.when) && self.parts(&rule.texts).is_some()
+            !rule.asked
+                && !is_note(rule)
+                && self.applies(rule.when)
+                && self.parts(&rule.texts).is_some()
         };
         let Some(rule) = self.rules.iter().find(fits) else {
             return;
         };
-        let texts = &rule.texts;
-        let Some((before, behind)) = self.parts(texts) else {
+        let Some(quoted) = self.quoted(&rule.texts) else {
             return;
         };
-        let quoted = if texts.len() == 1 { behind } else { before };
-        let quoted = quoted.trim_ascii();
         self.facts |= rule.sets;
         match &rule.reaction {
             Reaction::Explain(why) => {
-                let mut why = why.clone();
-                if let Some(detail) = why.detail.strip_suffix('%') {
-                    why.detail = format!("{detail}{}", String::from_utf8_lossy(quoted));
-                }
-                self.explained = Some(why);
+                self.explained = Some(Explanation {
+                    kind: why.kind,
+                    detail: self.filled(&why.detail, &quoted),
+                    hint: self.filled(&why.hint, b"%"),
+                });
+                self.facts &= !self.reasons | rule.sets;
                 self.facts |= fact::EXPLAINED;
+                self.reasons = rule.sets;
             }
             Reaction::Forget => {
                 self.explained = None;
-                self.facts &= !fact::EXPLAINED;
+                self.facts &= !(fact::EXPLAINED | self.reasons);
+                self.reasons = 0;
             }
-            Reaction::Name => self.names.push(quoted.to_vec()),
+            Reaction::Name => self.names.push(quoted),
             Reaction::Way
             | Reaction::HeldBack
             | Reaction::Ignore
             | Reaction::Skip
             | Reaction::Ask(_)
+            | Reaction::Note(_)
             | Reaction::Answer(_) => {}
         }
     }
 
     fn applies(&self, when: When) -> bool {
-        (0..8).all(|bit| {
-            let (fact, has) = (1 << bit, |facts: u8| facts & (1 << bit) != 0);
+        (0..32).all(|bit| {
+            let (fact, has) = (1 << bit, |facts: u32| facts & (1 << bit) != 0);
             let known = self.facts & fact != 0;
             (!has(when.needs) || known) && !(has(when.lacks) && known)
         })
     }
+}
+
+fn is_note(rule: &Rule) -> bool {
+    matches!(rule.reaction, Reaction::Note(_))
 }
 
 /// Returns the kind of an action and its secret, without the texts of a failure.
@@ -210,6 +260,8 @@ fn prompts(rules: &[Rule], stream: &[u8], lengths: &[u8]) {
         line,
         names,
         facts: 0,
+        reasons: 0,
+        notes: Default::default(),
         explained,
         overlong: false,
     };

@@ -165,10 +165,10 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
     let texts = input.some(Input::text);
     let asked = input.flag();
     let when = When {
-        needs: input.byte() & 3,
-        lacks: input.byte() & 3,
+        needs: u32::from(input.byte() & 7),
+        lacks: u32::from(input.byte() & 7),
     };
-    let reaction = match input.below(10) {
+    let reaction = match input.below(11) {
         0 => Reaction::Answer(None),
         1 => Reaction::Answer(Some(Secret::new(input.text()))),
         2 => Reaction::Skip,
@@ -178,6 +178,7 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         6 => Reaction::Way,
         7 => Reaction::Ask(prompt_kind(input)),
         8 => Reaction::HeldBack,
+        9 => Reaction::Note(input.byte() % 10),
         _ => Reaction::Explain(Explanation {
             kind: kind(input),
             detail: input.text(),
@@ -188,7 +189,7 @@ pub fn rule(input: &mut Input<'_>) -> Rule {
         asked,
         texts,
         when,
-        sets: input.byte(),
+        sets: u32::from(input.byte()),
         reaction,
     }
 }
@@ -207,7 +208,7 @@ fn prompt_kind(input: &mut Input<'_>) -> PromptKind {
 }
 
 fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
-    const KINDS: [ConnectErrorKind; 16] = [
+    const KINDS: [ConnectErrorKind; 19] = [
         ConnectErrorKind::Start,
         ConnectErrorKind::PasswordRequired,
         ConnectErrorKind::PasswordIncorrect,
@@ -224,6 +225,9 @@ fn kind(input: &mut Input<'_>) -> ConnectErrorKind {
         ConnectErrorKind::NoSuchUser,
         ConnectErrorKind::Question,
         ConnectErrorKind::Dropped,
+        ConnectErrorKind::HostKeyChanged,
+        ConnectErrorKind::HostKeyRevoked,
+        ConnectErrorKind::Restricted,
     ];
     KINDS[input.below(KINDS.len())]
 }
