@@ -80,6 +80,7 @@ impl Settings {
     pub(crate) fn apply(&self, recipe: &mut Recipe, nonce: &str) -> Result<(), Box<ConnectError>> {
         self.choose_shell(recipe)?;
         let mut prelude = std::mem::take(&mut recipe.prelude);
+        let own = prelude.len();
         if self.exec == Exec::File {
             prelude.push_str(IN_FILE);
             recipe.rules.push(no_place(
@@ -104,8 +105,9 @@ impl Settings {
             Attach::Line => MAX_PRELUDE,
             _ => LONGEST,
         };
-        if prelude.len() > longest {
-            let over = prelude.len() - longest;
+        // The text of the method itself is short.
+        let over = (prelude.len() - own).saturating_sub(longest);
+        if over > 0 {
             return wrong(
                 format!(
                     "its variables and its directory are {over} bytes too long for the way there"
