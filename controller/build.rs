@@ -28,7 +28,7 @@ fn main() {
 /// Compiles the stages for the target of this build and returns their files.
 fn stages(out: &Path) -> Option<(PathBuf, PathBuf)> {
     let machine = env::var("CARGO_CFG_TARGET_ARCH").ok()?;
-    let platform = Platform::from_machine(&machine)?;
+    let platform = Platform::of_arch(&machine)?;
     let embedded = env::var("DEP_OFFSHOOT_IMAGES_TARGETS").unwrap_or_default();
     let mut embedded = embedded.split(',');
     if embedded.any(|target| target == platform.rust_target()) {

@@ -106,7 +106,7 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
         let promised = hex(param.add(LENGTH));
         let length = (promised >> 32) as usize;
         let memory = sys::map(length);
-        if memory < 0 {
+        if sys::is_error(memory) {
             sys::exit(NO_FILE);
         }
         let memory = memory as *mut u8;

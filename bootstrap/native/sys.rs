@@ -12,6 +12,15 @@ global_asm!(".section .text._start,\"ax\"", ".globl _start", "_start:", "mov rdi
 #[cfg(target_arch = "aarch64")]
 global_asm!(".section .text._start,\"ax\"", ".globl _start", "_start:", "mov x0, sp", "bl {}", sym crate::entry);
 
+// The stack is aligned to sixteen bytes where a function of the C calling convention begins, with
+// the return address above.
+#[cfg(target_arch = "x86")]
+global_asm!(".section .text._start,\"ax\"", ".globl _start", "_start:", "mov eax, esp", "sub esp, 12", "push eax", "call {}", sym crate::entry);
+#[cfg(target_arch = "arm")]
+global_asm!(".section .text._start,\"ax\"", ".globl _start", ".code 32", "_start:", "mov r0, sp", "bl {}", sym crate::entry);
+#[cfg(target_arch = "riscv64")]
+global_asm!(".section .text._start,\"ax\"", ".globl _start", "_start:", "mv a0, sp", "call {}", sym crate::entry);
+
 #[cfg(target_arch = "x86_64")]
 mod number {
     pub const READ: usize = 0;
@@ -30,7 +39,44 @@ mod number {
     pub const EXECVEAT: usize = 322;
 }
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(target_arch = "x86")]
+mod number {
+    pub const READ: usize = 3;
+    pub const WRITE: usize = 4;
+    pub const CLOSE: usize = 6;
+    pub const EXECVE: usize = 11;
+    pub const CHDIR: usize = 12;
+    pub const FCNTL: usize = 55;
+    pub const POLL: usize = 168;
+    pub const RT_SIGACTION: usize = 174;
+    pub const MMAP: usize = 90;
+    pub const EXIT: usize = 252;
+    pub const OPENAT: usize = 295;
+    pub const UNLINKAT: usize = 301;
+    pub const MEMFD_CREATE: usize = 356;
+    pub const EXECVEAT: usize = 358;
+}
+
+#[cfg(target_arch = "arm")]
+mod number {
+    pub const READ: usize = 3;
+    pub const WRITE: usize = 4;
+    pub const CLOSE: usize = 6;
+    pub const EXECVE: usize = 11;
+    pub const CHDIR: usize = 12;
+    pub const FCNTL: usize = 55;
+    pub const POLL: usize = 168;
+    pub const RT_SIGACTION: usize = 174;
+    pub const MMAP: usize = 192;
+    pub const EXIT: usize = 248;
+    pub const OPENAT: usize = 322;
+    pub const UNLINKAT: usize = 328;
+    pub const MEMFD_CREATE: usize = 385;
+    pub const EXECVEAT: usize = 387;
+}
+
+// The numbers that all architectures since have.
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64"))]
 mod number {
     pub const FCNTL: usize = 25;
     pub const UNLINKAT: usize = 35;
@@ -61,7 +107,7 @@ pub const AT_FDCWD: isize = -100;
 pub const AT_REMOVEDIR: usize = 0x200;
 const AT_EMPTY_PATH: usize = 0x1000;
 const O_CLOEXEC: usize = 0o2_000_000;
-/// Flags of `open`, which are equal on both architectures.
+/// Flags of `open`, which are equal on all architectures.
 pub const O_RDONLY: usize = 0;
 /// Flags: create a new file for writing.
 pub const O_NEW: usize = 0o301;
@@ -97,11 +143,60 @@ macro_rules! call {
     }};
 }
 
-#[cfg(target_arch = "aarch64")]
+/// Performs a system call, as on x86_64.
+#[cfg(target_arch = "riscv64")]
+macro_rules! call {
+    ($n:expr $(, $a:expr $(, $b:expr $(, $c:expr $(, $d:expr $(, $e:expr $(, $f:expr)?)?)?)?)?)?) => {{
+        let result: isize;
+        asm!("ecall", in("a7") $n, inlateout("a0") first!($($a)?) => result $($(, in("a1") $b $(, in("a2") $c
+             $(, in("a3") $d $(, in("a4") $e $(, in("a5") $f)?)?)?)?)?)?, options(nostack));
+        result
+    }};
+}
+
+/// Performs a system call, as on x86_64. The compiler does not give the register of the number
+/// away: in the short form of instructions it can be the frame pointer.
+#[cfg(target_arch = "arm")]
+macro_rules! call {
+    ($n:expr $(, $a:expr $(, $b:expr $(, $c:expr $(, $d:expr $(, $e:expr $(, $f:expr)?)?)?)?)?)?) => {{
+        let result: isize;
+        asm!("mov {kept}, r7", "mov r7, {number}", "svc 0", "mov r7, {kept}", kept = out(reg) _, number = in(reg) $n, inlateout("r0") first!($($a)?) => result $($(, in("r1") $b $(, in("r2") $c
+             $(, in("r3") $d $(, in("r4") $e $(, in("r5") $f)?)?)?)?)?)?, options(nostack));
+        result
+    }};
+}
+
+/// Performs a system call, as on x86_64, with at most five arguments. The compiler does not give
+/// the register of the fourth away.
+#[cfg(target_arch = "x86")]
+macro_rules! call {
+    ($n:expr $(, $a:expr $(, $b:expr $(, $c:expr)?)?)?) => {{
+        let result: isize;
+        asm!("int 0x80", inlateout("eax") $n as isize => result $(, in("ebx") $a $(, in("ecx") $b $(, in("edx") $c)?)?)?,
+             options(nostack));
+        result
+    }};
+    ($n:expr, $a:expr, $b:expr, $c:expr, $d:expr $(, $e:expr)?) => {{
+        let result: isize;
+        asm!("xchg esi, {fourth}", "int 0x80", "xchg esi, {fourth}", fourth = inout(reg) $d => _,
+             inout("eax") $n as isize => result, in("ebx") $a, in("ecx") $b, in("edx") $c $(, in("edi") $e)?,
+             options(nostack));
+        result
+    }};
+}
+
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "arm"))]
 macro_rules! first {
     ($a:expr) => {
         $a as isize
     };
+}
+
+/// Returns true if a call that returns an address has failed. With 32 bits, addresses can be
+/// negative as well.
+#[inline(always)]
+pub fn is_error(result: isize) -> bool {
+    if cfg!(target_pointer_width = "64") { result < 0 } else { result as usize > -4096_isize as usize }
 }
 
 /// Ends the process.
@@ -173,8 +268,15 @@ pub unsafe fn change_directory(path: *const u8) {
 /// Resets a signal to its default action.
 #[inline(always)]
 pub fn set_default(signal: usize) {
-    // The kernel's struct sigaction: SIG_DFL, no flags, no signals blocked meanwhile.
-    let action = [0usize; 4];
+    // The kernel's struct sigaction: SIG_DFL, no flags, no signals blocked meanwhile. The mask has
+    // eight bytes everywhere.
+    const WORDS: usize = 3 + 8 / size_of::<usize>();
+    #[cfg(not(target_arch = "arm"))]
+    let action = [0usize; WORDS];
+    // The compiler would call a function to fill memory on the stack.
+    #[cfg(target_arch = "arm")]
+    #[allow(non_upper_case_globals)]
+    static action: [usize; WORDS] = [0; WORDS];
     // SAFETY: the structure outlives the call; the previous action is not requested.
     unsafe { call!(number::RT_SIGACTION, signal, &raw const action, 0usize, 8usize) };
 }
@@ -183,16 +285,34 @@ pub fn set_default(signal: usize) {
 #[inline(always)]
 pub fn wait_for_stdin(seconds: usize) -> isize {
     let mut poll: u64 = 1 << 32; // struct pollfd { fd: 0, events: POLLIN, revents: 0 }
-    let mut time = [seconds, 0];
-    // SAFETY: both structures outlive the call; the size of a null signal mask is ignored.
-    unsafe { call!(number::PPOLL, &raw mut poll, 1usize, &raw mut time, 0usize) }
+    // Kernels can be built without the calls that take a time of 32 bits.
+    #[cfg(target_pointer_width = "32")]
+    // SAFETY: the structure outlives the call.
+    return unsafe { call!(number::POLL, &raw mut poll, 1usize, seconds * 1000) };
+    #[cfg(target_pointer_width = "64")]
+    {
+        let mut time = [seconds, 0];
+        // SAFETY: both structures outlive the call; the size of a null signal mask is ignored.
+        unsafe { call!(number::PPOLL, &raw mut poll, 1usize, &raw mut time, 0usize) }
+    }
 }
 
 /// Maps new zeroed memory. Returns a small negative number if there is none.
+#[cfg(not(target_arch = "x86"))]
 #[inline(always)]
 pub fn map(length: usize) -> isize {
     // SAFETY: the kernel chooses an unused address.
     unsafe { call!(number::MMAP, 0usize, length, 3usize, 0x22usize, -1isize, 0usize) }
+}
+
+/// Maps new zeroed memory. Returns a small negative number if there is none.
+#[cfg(target_arch = "x86")]
+#[inline(always)]
+pub fn map(length: usize) -> isize {
+    // The old form of the call takes its arguments from memory.
+    let arguments = [0, length, 3, 0x22, usize::MAX, 0];
+    // SAFETY: the kernel chooses an unused address; the arguments outlive the call.
+    unsafe { call!(number::MMAP, &raw const arguments) }
 }
 
 /// Creates a memfd with the name that `/proc` shows.

@@ -34,7 +34,11 @@ const AGENT_FD: usize = 1;
 const NONCE: usize = 19;
 
 /// Offset of the file's length in the program header.
+#[cfg(target_pointer_width = "64")]
 const FILE_LENGTH: usize = 64 + 32;
+/// Offset of the file's length in the program header.
+#[cfg(target_pointer_width = "32")]
+const FILE_LENGTH: usize = 52 + 16;
 
 unsafe extern "C" {
     #[link_name = "__base"]
@@ -64,7 +68,7 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
         let work = size_of::<[u16; lzma::PROBABILITIES]>();
         let length = trailer.raw_length as usize;
         let memory = sys::map(work + length);
-        if memory < 0 {
+        if sys::is_error(memory) {
             sys::exit(NO_MEMORY);
         }
         let memory = memory as *mut u8;
@@ -76,6 +80,12 @@ unsafe extern "C" fn entry(stack: *const *const u8) -> ! {
         branch_filter::undo(branch_filter::Filter::X86, program);
         #[cfg(target_arch = "aarch64")]
         branch_filter::undo(branch_filter::Filter::Arm64, program);
+        #[cfg(target_arch = "x86")]
+        branch_filter::undo(branch_filter::Filter::I686, program);
+        #[cfg(target_arch = "riscv64")]
+        branch_filter::undo(branch_filter::Filter::Riscv, program);
+        #[cfg(target_arch = "arm")]
+        branch_filter::undo(branch_filter::Filter::Arm, program);
         if layout::fnv1a(program) != trailer.raw_checksum {
             sys::exit(DAMAGED);
         }

@@ -4,9 +4,9 @@ use std::{error::Error, fmt};
 
 use crate::{
     branch_filter,
-    elf::Elf,
+    elf::{Class, Elf},
     fast_encoder,
-    image::{Image, SEGMENT_LENGTHS, check_program},
+    image::{Image, check_stage},
     layout::{self, TRAILER, Trailer},
     platform::Platform,
 };
@@ -43,15 +43,10 @@ impl Image {
     }
 
     /// Returns stage 2 as compiled, without the image behind it.
-    fn unpacker(&self) -> Vec<u8> {
+    pub fn unpacker(&self) -> Vec<u8> {
         let mut unpacker = self.before_loader().to_vec();
-        let length = unpacker.len() as u64;
-        for place in SEGMENT_LENGTHS {
-            // Present, because `parse` has checked these fields.
-            if let Some(field) = unpacker.get_mut(place) {
-                field.copy_from_slice(&length.to_le_bytes());
-            }
-        }
+        let length = unpacker.len();
+        Class::of_platform(self.platform()).set_stage_length(&mut unpacker, length);
         unpacker
     }
 }
@@ -68,9 +63,8 @@ pub(crate) fn assemble(
     if !Elf::read(agent).is_some_and(|elf| elf.is_for(platform)) {
         return Err(PackError::Part("agent", platform));
     }
-    check_program(loader, platform, loader.len()).ok_or(PackError::Part("loader", platform))?;
-    check_program(unpacker, platform, unpacker.len())
-        .ok_or(PackError::Part("unpacker", platform))?;
+    check_stage(loader, platform, loader.len()).ok_or(PackError::Part("loader", platform))?;
+    check_stage(unpacker, platform, unpacker.len()).ok_or(PackError::Part("unpacker", platform))?;
     if loader.len() > layout::MAX_LOADER as usize || agent.len() > layout::MAX_RAW as usize {
         return Err(PackError::TooLarge);
     }
@@ -92,9 +86,7 @@ pub(crate) fn assemble(
         raw_checksum: layout::fnv1a(agent),
     };
     let mut image = [unpacker, loader, &payload, &trailer.write()].concat();
-    for place in SEGMENT_LENGTHS {
-        image[place].copy_from_slice(&(length as u64).to_le_bytes());
-    }
+    Class::of_platform(platform).set_stage_length(&mut image, length);
     match Image::parse(image.as_slice()).and_then(|image| image.unpack()) {
         Ok(unpacked) if unpacked == agent => Ok(image),
         _ => Err(PackError::Compressor(

@@ -4,6 +4,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use crate::{
     branch_filter,
+    elf::Elf,
     layout::{self, Trailer},
     lzma,
     platform::Platform,
@@ -17,6 +18,7 @@ pub struct Image {
     bytes: Arc<[u8]>,
     trailer: Trailer,
     platform: Platform,
+    hosts: Platform,
     checksum: u32,
 }
 
@@ -37,12 +39,13 @@ impl Image {
         let unpacker = bytes
             .get(..trailer.loader_offset as usize)
             .ok_or(ImageError::Trailer)?;
-        check_program(unpacker, platform, bytes.len()).ok_or(ImageError::Program("unpacker"))?;
-        check_program(loader, platform, loader.len()).ok_or(ImageError::Program("loader"))?;
+        check_stage(unpacker, platform, bytes.len()).ok_or(ImageError::Program("unpacker"))?;
+        check_stage(loader, platform, loader.len()).ok_or(ImageError::Program("loader"))?;
         let checksum = layout::fnv1a(&bytes);
         Ok(Self {
             trailer,
             platform,
+            hosts: platform,
             checksum,
             bytes,
         })
@@ -51,6 +54,20 @@ impl Image {
     /// Returns the platform.
     pub fn platform(&self) -> Platform {
         self.platform
+    }
+
+    /// Returns the platform of the hosts that it is sent to: its own, unless [`Image::for_hosts`]
+    /// has named another.
+    pub fn hosts(&self) -> Platform {
+        self.hosts
+    }
+
+    /// Returns the image for hosts that say that they are of another platform, such as 32-bit
+    /// systems on a 64-bit kernel.
+    #[must_use]
+    pub fn for_hosts(mut self, platform: Platform) -> Self {
+        self.hosts = platform;
+        self
     }
 
     /// Returns stage 1 for the same platform: an ELF file of less than 2 KiB.
@@ -108,21 +125,9 @@ impl fmt::Debug for Image {
     }
 }
 
-/// Offsets of the segment's length, in the file and in memory, in an ELF file of one segment.
-pub(crate) const SEGMENT_LENGTHS: [std::ops::Range<usize>; 2] = [96..104, 104..112];
-
-/// Checks that `program` is (the beginning of) a stage for `platform`: an ELF file whose only
-/// segment is the first `length` bytes.
-pub(crate) fn check_program(program: &[u8], platform: Platform, length: usize) -> Option<()> {
-    let header = program.first_chunk::<120>()?;
-    let machine = u16::from_le_bytes([header[18], header[19]]);
-    let one_header = header[32..40] == 64u64.to_le_bytes() && header[54..58] == [56, 0, 1, 0];
-    let from_start = header[72..80] == [0; 8];
-    let whole = SEGMENT_LENGTHS
-        .into_iter()
-        .all(|place| header[place] == (length as u64).to_le_bytes());
-    let right = header.starts_with(b"\x7fELF\x02\x01") && machine == platform.elf_machine();
-    (right && one_header && from_start && whole).then_some(())
+/// Checks that `program` is (the beginning of) a stage for `platform` of `length` bytes.
+pub(crate) fn check_stage(program: &[u8], platform: Platform, length: usize) -> Option<()> {
+    Elf::read(program)?.is_stage(platform, length).then_some(())
 }
 
 /// The reason why bytes are not an image.

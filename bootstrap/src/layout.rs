@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | 0 | magic | `offshoot` |
 //! | 8 | version | 2 |
-//! | 9 | platform | 1 x86_64, 2 aarch64; selects the filter |
+//! | 9 | platform | 1 x86_64, 2 aarch64, 3 i686, 4 armv7, 5 riscv64; selects the filter |
 //! | 10 | zero | two bytes |
 //! | 12 | loader offset | |
 //! | 16 | loader length | |

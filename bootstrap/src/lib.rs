@@ -48,7 +48,7 @@ pub use param::{
     Mode, Nonce, OTHER_SHELL_EXITS, Param, ParamError, agent_marker, param, parse_param,
     ready_marker,
 };
-pub use platform::{PLATFORM_NOTICE, Platform, platform_notice};
+pub use platform::{PLATFORM_NOTICE, Platform, names, platform_notice};
 pub use stage0::{
     MAX_COMMAND, MAX_PRELUDE, MAX_TITLE, PLACES, SYSTEM_PLACES, Stage0, VARIABLES, clean_title,
     escape,

@@ -10,7 +10,11 @@ use std::{
     process::Command,
 };
 
-use crate::platform::Platform;
+use crate::{
+    elf::{Class, Elf},
+    image::check_stage,
+    platform::Platform,
+};
 
 /// The native stages of one platform.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +32,8 @@ pub struct Stages {
 /// Returns an error if a tool is missing or fails, with its message.
 pub fn compile(platform: Platform, rustc: &Path, scratch: &Path) -> Result<Stages, NativeError> {
     Ok(Stages {
-        loader: stage("loader", "z", platform, rustc, scratch)?,
-        unpacker: stage("unpacker", "z", platform, rustc, scratch)?,
+        loader: stage("loader", platform, rustc, scratch)?,
+        unpacker: stage("unpacker", platform, rustc, scratch)?,
     })
 }
 
@@ -40,7 +44,6 @@ pub fn sources() -> PathBuf {
 
 fn stage(
     name: &str,
-    level: &str,
     platform: Platform,
     rustc: &Path,
     scratch: &Path,
@@ -60,17 +63,26 @@ fn stage(
         "--crate-name",
         name,
         "--target",
-        platform.rust_target(),
-        "-C",
-        &format!("opt-level={level}"),
+        // A target that is missing is named in the message of rustc.
+        core_target(platform, rustc)?.unwrap_or(platform.rust_target()),
     ]);
+    // At "z", divisions by constants become calls of functions where processors cannot divide.
+    let (level, features) = match platform {
+        Platform::Armv7 => ("s", "target-feature=+thumb-mode"),
+        _ => ("z", ""),
+    };
     for flag in [
         "panic=abort",
         "codegen-units=1",
         "relocation-model=static",
         "force-unwind-tables=no",
         "debuginfo=0",
-    ] {
+        &format!("opt-level={level}"),
+        features,
+    ]
+    .into_iter()
+    .filter(|flag| !flag.is_empty())
+    {
         compiler.args(["-C", flag]);
     }
     run(compiler.arg("-o").arg(&object).arg(format!("{name}.rs")))?;
@@ -88,7 +100,25 @@ fn stage(
         .arg(&program)
         .arg(&object))?;
     let bytes = fs::read(&program).map_err(|error| NativeError::Start(program.clone(), error))?;
-    cut(bytes).ok_or(NativeError::Form(program))
+    cut(platform, &bytes).ok_or(NativeError::Form(program))
+}
+
+/// Returns the installed target of a platform that has core, which is all that a stage needs: that
+/// of the agents, or else that with the C library of GNU, which some mirrors of rustup have alone.
+fn core_target(platform: Platform, rustc: &Path) -> Result<Option<&'static str>, NativeError> {
+    let sysroot = run(Command::new(rustc).args(["--print", "sysroot"]))?;
+    let has_core = |target: &&str| {
+        let folder = Path::new(sysroot.trim()).join("lib/rustlib").join(target);
+        folder.join("lib").exists()
+    };
+    Ok([platform.rust_target(), platform.gnu_target()]
+        .into_iter()
+        .find(has_core))
+}
+
+/// Returns true if the toolchain of `rustc` has what the stages of a platform need.
+pub fn can_compile(platform: Platform, rustc: &Path) -> bool {
+    core_target(platform, rustc).is_ok_and(|target| target.is_some())
 }
 
 /// Returns the path of `rust-lld` in the toolchain of `rustc`.
@@ -117,17 +147,11 @@ fn run(command: &mut Command) -> Result<String, NativeError> {
 }
 
 /// Returns the one segment that the program header describes, without section headers.
-fn cut(mut program: Vec<u8>) -> Option<Vec<u8>> {
-    let header = program.first_chunk_mut::<120>()?;
-    header[40..48].fill(0); // where the section headers are
-    header[58..64].fill(0); // how long, how many, which one has the names
-    let length = u64::from_le_bytes(header[96..104].try_into().ok()?) as usize;
-    let aligned = header[80..88] == 0x40_0000u64.to_le_bytes() && header[72..80] == [0; 8];
-    if !aligned || length > program.len() || length < 120 {
-        return None;
-    }
-    program.truncate(length);
-    Some(program)
+fn cut(platform: Platform, program: &[u8]) -> Option<Vec<u8>> {
+    let stage = Elf::read(program)?.loaded()?;
+    let whole = stage.len() >= Class::of_platform(platform).stage_headers();
+    check_stage(&stage, platform, stage.len()).filter(|()| whole)?;
+    Some(stage)
 }
 
 /// The reason why the native stages could not be compiled.

@@ -40,6 +40,7 @@ fn compress(data: &[u8]) -> Result<Vec<u8>, PackError> {
         (0, 2, 2),
         (2, 2, 2),
         (1, 2, 2),
+        (3, 1, 1),
     ] {
         let mut options = LzmaOptions::with_preset(9);
         options.dict_size = dictionary;

@@ -37,7 +37,7 @@ pub const VARIABLES: [&str; 9] = ["b", "d", "f", "l", "m", "p", "t", "u", "w"];
 #[derive(Clone, Debug)]
 pub struct Stage0 {
     prelude: String,
-    platform: Platform,
+    hosts: Platform,
     loader: String,
     param: Param,
     title: String,
@@ -48,7 +48,7 @@ impl Stage0 {
     pub fn new(image: &Image, nonce: &Nonce, mode: Mode, title: &str) -> Self {
         Self {
             prelude: String::new(),
-            platform: image.platform(),
+            hosts: image.hosts(),
             loader: escape(image.loader()),
             param: param(image, nonce, mode),
             title: clean_title(title),
@@ -66,8 +66,8 @@ impl Stage0 {
     /// Returns the argument for `sh -c`. It contains no single quote, newline, `!` or double
     /// backslash.
     pub fn script(&self) -> String {
-        let [machine, other_name] = self.platform.machines();
-        let memfd = self.platform.memfd_create();
+        let machines = self.hosts.machines().join("|");
+        let memfd = self.hosts.memfd_create();
         let Self {
             prelude,
             loader,
@@ -86,7 +86,7 @@ impl Stage0 {
             // is written to /dev/null, which may be missing and would be created. On another
             // platform, says which one on both streams, because some transports merge or drop one.
             format!(
-                r#"set +aefuC;{prelude}m=$(uname -m 2>&-);case $m in {machine}|{other_name}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
+                r#"set +aefuC;{prelude}m=$(uname -m 2>&-);case $m in {machines}|"");;*)m={PLATFORM_NOTICE}$m:;echo $m;echo $m>&2;exit {platform};;esac;"#
             ),
             // Signals that would end the shell and leave files behind are ignored until the loader
             // restores them. `rm` is tried before anything is created that it must remove, with as

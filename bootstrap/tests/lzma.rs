@@ -264,7 +264,14 @@ fn the_x86_filter_gives_equal_branch_targets_equal_bytes() {
 #[test]
 fn both_filters_round_trip() {
     let mut random = Random::new("undo");
-    for filter in [Filter::X86, Filter::Arm64, Filter::None] {
+    for filter in [
+        Filter::X86,
+        Filter::I686,
+        Filter::Arm64,
+        Filter::Arm,
+        Filter::Riscv,
+        Filter::None,
+    ] {
         for round in 0..300 {
             let length = if round < 12 {
                 round

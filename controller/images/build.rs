@@ -8,7 +8,13 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-const TARGETS: [&str; 2] = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"];
+const TARGETS: [&str; 5] = [
+    "x86_64-unknown-linux-musl",
+    "aarch64-unknown-linux-musl",
+    "i686-unknown-linux-musl",
+    "armv7-unknown-linux-musleabihf",
+    "riscv64gc-unknown-linux-musl",
+];
 
 fn main() {
     println!("cargo::rerun-if-env-changed=OFFSHOOT_IMAGES");
@@ -16,7 +22,14 @@ fn main() {
     // Not the folder of images: in the repository, it is there only while packages are made.
     println!("cargo::rerun-if-changed=build.rs");
     let folder = match env::var_os("OFFSHOOT_IMAGES") {
-        Some(folder) => PathBuf::from(folder),
+        Some(folder) => {
+            let folder = PathBuf::from(folder);
+            // An image for a further platform may appear in it.
+            if folder.is_dir() {
+                println!("cargo::rerun-if-changed={}", folder.display());
+            }
+            folder
+        }
         None => Path::new(&here).join("images"),
     };
     let (mut rows, mut targets) = (String::new(), Vec::new());

@@ -25,6 +25,7 @@ pub mod netns;
 pub mod podman;
 pub mod process;
 pub mod pty;
+pub mod qemu;
 pub mod records;
 pub mod relay;
 pub mod rootfs;

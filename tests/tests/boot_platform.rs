@@ -4,100 +4,24 @@
 //! The aarch64 hosts run under qemu, registered in a user namespace of their own, so that nothing
 //! of this machine changes. Skipped without qemu-user-static or on a kernel before 6.7.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Command;
-
 use offshoot::ConnectErrorKind as Kind;
 use offshoot::stock::echo;
-use offshoot_tests::hop::{Counter, assert_says, facts_of, refused, router};
+use offshoot_tests::Leaks;
+use offshoot_tests::hop::{assert_says, facts_of, refused, router};
 use offshoot_tests::process::eventually;
+use offshoot_tests::qemu::{AARCH64, Renamed, Whole};
 use offshoot_tests::run::LIMIT;
-use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::shells::{Sh, Tools};
-use offshoot_tests::{Leaks, skip};
-
-/// Debian's path of the interpreter for its `P` flag.
-const QEMU: &str = "/usr/libexec/qemu-binfmt/aarch64-binfmt-P";
-
-/// Registers the interpreter for aarch64 programs, then executes the following words.
-const REGISTER: &str = r#"busybox mount -t binfmt_misc none /proc/sys/fs/binfmt_misc || exit 77
-printf ":qemu-aarch64:M::\\x7fELF\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7\\x00:\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:/usr/libexec/qemu-binfmt/aarch64-binfmt-P:POCF" >/proc/sys/fs/binfmt_misc/register || exit 77
-exec "$@""#;
-
-/// A host that is this machine with another `uname`.
-struct Host {
-    tools: Tools,
-    counter: Counter,
-    _uname: ScratchDir,
-}
-
-impl Host {
-    fn called(machine: &str) -> Self {
-        let scratch = ScratchDir::new("uname");
-        let uname = scratch.file("uname", format!("#!/bin/sh\necho {machine}\n"), 0o755);
-        let tools = Tools::only(Sh::Dash, &["mkdir", "chmod", "rm"]);
-        let tools = tools.link("uname", uname.to_str().expect("our own path"));
-        Self {
-            tools,
-            counter: Counter::new(),
-            _uname: scratch,
-        }
-    }
-
-    /// Returns the words of its shell, after `before`.
-    fn words(&self, before: &[&str]) -> Vec<String> {
-        let (path, shell) = (
-            format!("PATH={}", self.tools.path()),
-            format!("{}/sh", self.tools.path()),
-        );
-        let host = ["env", "-i", &path, "HOME=/nonexistent", &shell];
-        self.counter.before(before.iter().chain(&host).copied())
-    }
-}
-
-fn with_qemu() -> Vec<&'static str> {
-    let mut words = vec![
-        "unshare",
-        "-U",
-        "-r",
-        "-m",
-        "-p",
-        "-f",
-        "--kill-child",
-        "--mount-proc",
-    ];
-    words.extend(["sh", "-c", REGISTER, "sh"]);
-    words
-}
-
-/// Returns true if this machine can run programs for aarch64, and notes a skip otherwise.
-fn can_run_aarch64() -> bool {
-    let words = with_qemu();
-    let able = Path::new(QEMU).exists()
-        && Command::new(words[0])
-            .args(&words[1..])
-            .arg("true")
-            .status()
-            .is_ok_and(|status| status.success());
-    if !able {
-        skip(
-            "an aarch64 host: this needs qemu-user-static and a kernel whose user namespaces have binfmt_misc",
-        );
-    }
-    able
-}
 
 #[test]
 fn another_platform_gets_its_image_on_the_second_attempt_and_is_remembered() {
     let _leaks = Leaks::begin();
-    if !can_run_aarch64() {
+    if !AARCH64.runs_here() {
         return;
     }
     let router = router();
-    let host = Host::called("aarch64");
-    let words = host.words(&with_qemu());
+    let host = Renamed::called("aarch64");
+    let words = host.words(&AARCH64.words());
     let context = router
         .local()
         .shell_words(words.clone())
@@ -128,39 +52,27 @@ fn another_platform_gets_its_image_on_the_second_attempt_and_is_remembered() {
 #[test]
 fn a_host_with_an_aarch64_userland_is_detected_and_connected() {
     let _leaks = Leaks::begin();
-    if !can_run_aarch64() {
+    if !AARCH64.runs_here() {
         return;
     }
-    let busybox = std::env::var("OFFSHOOT_ARM64_BUSYBOX").expect("`cargo xtask test` sets it");
-    if !Path::new(&busybox).exists() {
-        return skip("a whole aarch64 host: busybox-static:arm64 could not be fetched");
-    }
-    let root = ScratchDir::new("arm64");
-    for directory in ["bin", "dev", "proc", "tmp"] {
-        fs::create_dir(root.path().join(directory)).expect("it is new");
-    }
-    root.file("bin/busybox", fs::read(busybox).expect("it exists"), 0o755);
-    for applet in ["sh", "uname", "mkdir", "chmod", "rm"] {
-        symlink("busybox", root.path().join("bin").join(applet)).expect("it is new");
-    }
-    let path = root.path().display();
-    // With a /proc, because this qemu does not support execveat.
-    let mounts =
-        format!("busybox mount -o rbind /dev {path}/dev\nbusybox mount -o rbind /proc {path}/proc");
-    let enter = format!("{mounts}\nexec env -i PATH=/bin /usr/sbin/chroot {path} \"$@\"");
-    let mut words = with_qemu();
-    words.extend(["sh", "-c", &enter, "sh", "/bin/sh"]);
-    let counter = Counter::new();
+    let Some(busybox) = AARCH64.busybox() else {
+        return;
+    };
+    let host = Whole::with(&busybox);
     let router = router();
     let context = router
         .local()
-        .shell_words(counter.before(words))
+        .shell_words(host.words(&AARCH64.words()))
         .connect()
         .expect("the other image is sent");
     let facts = facts_of(&context);
     assert_eq!(facts.platform, "aarch64");
     assert!(facts.kernel.ends_with(" aarch64"), "{}", facts.kernel);
-    assert_eq!(counter.starts(), 2, "for this platform, then for its own");
+    assert_eq!(
+        host.counter.starts(),
+        2,
+        "for this platform, then for its own"
+    );
     let output = context
         .command("/bin/busybox")
         .args(["uname", "-m"])
@@ -172,14 +84,14 @@ fn a_host_with_an_aarch64_userland_is_detected_and_connected() {
 #[test]
 fn a_call_sent_with_the_wrong_image_is_answered_by_the_right_one() {
     let _leaks = Leaks::begin();
-    if !can_run_aarch64() {
+    if !AARCH64.runs_here() {
         return;
     }
     let router = router();
-    let host = Host::called("aarch64");
+    let host = Renamed::called("aarch64");
     let connecting = router
         .local()
-        .shell_words(host.words(&with_qemu()))
+        .shell_words(host.words(&AARCH64.words()))
         .start()
         .expect("the order is sent");
     let reply = connecting.context().start(offshoot::stock::facts {});
@@ -190,14 +102,14 @@ fn a_call_sent_with_the_wrong_image_is_answered_by_the_right_one() {
 #[test]
 fn an_agent_of_another_platform_starts_children_of_both_platforms() {
     let _leaks = Leaks::begin();
-    if !can_run_aarch64() {
+    if !AARCH64.runs_here() {
         return;
     }
     let router = router();
-    let host = Host::called("aarch64");
+    let host = Renamed::called("aarch64");
     let other = router
         .local()
-        .shell_words(host.words(&with_qemu()))
+        .shell_words(host.words(&AARCH64.words()))
         .connect()
         .expect("the other image is sent");
     let same = other.local().connect().expect("from its own image");
@@ -215,22 +127,22 @@ fn an_agent_of_another_platform_starts_children_of_both_platforms() {
 #[test]
 fn a_descendant_fetches_the_other_image_from_the_root_once() {
     let _leaks = Leaks::begin();
-    if !can_run_aarch64() {
+    if !AARCH64.runs_here() {
         return;
     }
     let router = router();
     let parent = router.local().connect().expect("a child of this program");
-    let host = Host::called("aarch64");
+    let host = Renamed::called("aarch64");
     let first = parent
         .local()
-        .shell_words(host.words(&with_qemu()))
+        .shell_words(host.words(&AARCH64.words()))
         .connect()
         .expect("it is fetched");
     assert_eq!(facts_of(&first).platform, "aarch64");
     let before = router.bytes_sent();
     let second = parent
         .local()
-        .shell_words(host.words(&with_qemu()))
+        .shell_words(host.words(&AARCH64.words()))
         .connect()
         .expect("it is at hand");
     assert_eq!(facts_of(&second).platform, "aarch64");
@@ -246,8 +158,8 @@ fn a_descendant_fetches_the_other_image_from_the_root_once() {
 fn an_unsupported_platform_is_named_with_the_supported_ones() {
     let _leaks = Leaks::begin();
     let router = router();
-    for machine in ["riscv64", "armv7l", "vax"] {
-        let host = Host::called(machine);
+    for machine in ["armv6l", "ppc64le", "vax"] {
+        let host = Renamed::called(machine);
         let error = refused(
             router.local().shell_words(host.words(&[])).connect(),
             Kind::Platform,
@@ -256,7 +168,7 @@ fn an_unsupported_platform_is_named_with_the_supported_ones() {
             &error,
             &[
                 &format!("local (local): its machine is {machine}"),
-                "x86_64 and aarch64",
+                "x86_64, aarch64, i686, armv7l and riscv64",
             ],
         );
         assert_eq!(
@@ -276,7 +188,7 @@ fn a_host_that_lies_about_its_platform_fails_after_two_attempts() {
     } else {
         "x86_64"
     };
-    let host = Host::called(other);
+    let host = Renamed::called(other);
     let error = refused(
         router.local().shell_words(host.words(&[])).connect(),
         Kind::Bootstrap,
@@ -316,14 +228,14 @@ fn a_host_without_uname_is_assumed_to_have_our_platform() {
 #[test]
 fn an_agent_under_qemu_ends_with_its_tree() {
     let leaks = Leaks::begin();
-    if !can_run_aarch64() {
+    if !AARCH64.runs_here() {
         return;
     }
     let router = router();
-    let host = Host::called("aarch64");
+    let host = Renamed::called("aarch64");
     let context = router
         .local()
-        .shell_words(host.words(&with_qemu()))
+        .shell_words(host.words(&AARCH64.words()))
         .connect()
         .expect("the other image is sent");
     let program = context

@@ -5,9 +5,11 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
+
+use offshoot_bootstrap::{Platform, native};
 
 use crate::test::projects;
 use crate::workspace::{Outcome, cargo, target_directory, workspace};
@@ -15,7 +17,7 @@ use crate::{agents, fuzz, test, widths};
 
 type Step = (&'static str, fn() -> Outcome);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("formatting", formatting),
     ("widths", widths),
     ("clippy", clippy),
@@ -23,6 +25,7 @@ const STEPS: [Step; 8] = [
     ("dependencies", dependencies),
     ("agent size and reproducibility", agent),
     ("tests", tests),
+    ("tests with 32 bits", tests_with_32_bits),
     ("fuzz", fuzz),
 ];
 
@@ -164,6 +167,35 @@ fn agent() -> Outcome {
 
 fn tests() -> Outcome {
     test::run(&[])
+}
+
+/// Runs the tests of the codec and of the protocol as programs of 32 bits, which x86_64 runs as
+/// well. The simulator is left out for its time.
+fn tests_with_32_bits() -> Outcome {
+    if cfg!(not(target_arch = "x86_64")) {
+        println!("skipped: only x86_64 runs programs of 32 bits");
+        return Ok(());
+    }
+    let target = Platform::I686.rust_target();
+    let added = Command::new("rustup")
+        .args(["target", "add", target])
+        .status();
+    if added.is_ok_and(|status| !status.success()) {
+        return Err(format!("rustup could not add {target}").into());
+    }
+    let variable = |name: &str| {
+        let target = target.replace('-', "_").to_uppercase();
+        format!("CARGO_TARGET_{target}_{name}")
+    };
+    let mut tests = cargo();
+    tests.args(["test", "--target", target]);
+    tests.args(["--package", "offshoot-codec", "--package", "offshoot-proto"]);
+    tests.args([
+        "--lib", "--test", "wire", "--test", "messages", "--test", "tree",
+    ]);
+    tests.env(variable("LINKER"), native::linker(Path::new("rustc"))?);
+    tests.env(variable("RUSTFLAGS"), "-Clinker-flavor=ld.lld");
+    succeed(&mut tests)
 }
 
 fn fuzz() -> Outcome {

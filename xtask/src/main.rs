@@ -25,13 +25,15 @@ usage: cargo xtask VERB [ARGS...]
   build-agent [--target T]... [--package P] [--manifest-path FILE]
               [--panic abort|unwind] [--out DIR] [--check] [--verify]
         Builds agent images into target/agents: those of this workspace, or of the package
-        of another manifest. --check fails if an image is over its budget, --verify if a
+        of another manifest; for x86_64 and aarch64, or for the machines or Rust targets T,
+        which also can be i686, armv7 and riscv64. --check fails if an image is over its budget, --verify if a
         second build in another folder gives other bytes.
   package [--keep]
         Makes the packages for a registry in target/package, with the stock images, and
         builds them. --keep leaves the images in place, for `cargo publish`.
-  dist
-        Builds the one-file command line, target/dist/offshoot.
+  dist [--target T]...
+        Builds the one-file command line, target/dist/offshoot, with the images for x86_64,
+        aarch64 and T.
   offshoot ARGS...
         Builds what is out of date, then runs target/dist/offshoot ARGS.
   test [--skip-build] [--jobs N] [SUITE...|FILTER...]

@@ -166,8 +166,9 @@ mod tests {
 
     #[test]
     fn decoded_lists_take_at_most_a_small_multiple_of_the_message_size() {
-        // Three million elements of a byte each: 8 bytes in memory, and 24.
-        let numbers = vec![0u64; 3_000_000];
+        // Three million elements of a byte each, 8 bytes in memory and 24; with addresses of half
+        // the width, twice as many.
+        let numbers = vec![0u64; 24_000_000 / size_of::<usize>()];
         let bytes = to_bytes(&numbers).unwrap();
         assert_eq!(from_bytes::<Vec<u64>>(&bytes).unwrap(), numbers);
         for error in [

@@ -105,7 +105,9 @@ pub trait Remote: Serialize + DeserializeOwned + Send + 'static {
     fn decode_error(bytes: &[u8]) -> Result<Self::Error, CodecError>;
 }
 
-/// An entry of the function table.
+/// An entry of the function table. It is as long on each platform with addresses of one width, so
+/// that tables can be compared.
+#[repr(align(8))]
 pub struct Function {
     /// The full path.
     pub name: &'static str,

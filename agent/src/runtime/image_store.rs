@@ -71,7 +71,7 @@ impl Images {
     /// # Errors
     /// Returns an error if a controller finds none, or if an agent's own image is damaged.
     pub fn get(&mut self, platform: Platform) -> Result<Option<Image>> {
-        if let Some(image) = self.known.iter().find(|image| image.platform() == platform) {
+        if let Some(image) = self.known.iter().find(|image| image.hosts() == platform) {
             return Ok(Some(image.clone()));
         }
         let image = match (&self.find, &self.own) {

@@ -7,6 +7,7 @@ use crate::runtime::scope::NEVER;
 use crate::runtime::scope::Scope;
 use crate::runtime::slot::ReplySlot;
 use crate::runtime::stream_state::StreamState;
+use offshoot_bootstrap::Platform;
 use offshoot_codec::Message;
 use offshoot_codec::Written;
 use offshoot_proto::ContextId;
@@ -58,8 +59,8 @@ pub(crate) struct ForChild {
 /// The reply that a child needs.
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub(crate) enum Awaited {
-    /// An image, from the root.
-    Image,
+    /// The image for a platform, from the root.
+    Image(Platform),
     /// The answer to a question of its program, from the context that requested the hop.
     Answer,
     /// None: that context was only told.

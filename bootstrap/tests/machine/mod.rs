@@ -36,7 +36,8 @@ pub(crate) fn image() -> &'static Image {
 
 /// Returns an image for `platform` whose agent is `payload.rs`.
 pub(crate) fn image_for(platform: Platform) -> &'static Image {
-    static IMAGES: [OnceLock<Image>; 2] = [OnceLock::new(), OnceLock::new()];
+    static IMAGES: [OnceLock<Image>; Platform::ALL.len()] =
+        [const { OnceLock::new() }; Platform::ALL.len()];
     IMAGES[platform as usize].get_or_init(|| {
         let folder = folder();
         let agent = folder.join("payload");
@@ -63,6 +64,22 @@ pub(crate) fn image_for(platform: Platform) -> &'static Image {
         let agent = fs::read(agent).unwrap();
         Image::parse(pack(platform, &agent, &stages.loader, &stages.unpacker).unwrap()).unwrap()
     })
+}
+
+/// Returns the platforms whose stages can be compiled here: those of the stock images, and others
+/// whose targets are installed.
+pub(crate) fn compilable() -> Vec<Platform> {
+    let (able, unable): (Vec<_>, Vec<_>) = Platform::ALL.into_iter().partition(|platform| {
+        Platform::STOCK.contains(platform) || native::can_compile(*platform, Path::new("rustc"))
+    });
+    for platform in unable {
+        eprintln!(
+            "skipped: rustup target add {} (or {})",
+            platform.rust_target(),
+            platform.gnu_target()
+        );
+    }
+    able
 }
 
 /// Creates an empty directory.

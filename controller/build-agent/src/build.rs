@@ -1,7 +1,7 @@
 //! Runs cargo for one agent, with the flags that make it small and reproducible.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -20,6 +20,13 @@ const PROFILE: [&str; 6] = [
     "profile.agent.strip=true",
 ];
 
+/// The environment variable with a folder of C libraries, one folder for each target, for targets
+/// that rustup cannot add.
+const MUSL_VARIABLE: &str = "OFFSHOOT_MUSL";
+
+/// The files of a C library that a static program consists of.
+const MUSL: [&str; 4] = ["libc.a", "crt1.o", "crti.o", "crtn.o"];
+
 /// The effect of a panic in an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Panic {
@@ -36,6 +43,7 @@ pub struct Builder {
     panic: Panic,
     rustc: PathBuf,
     sysroot: PathBuf,
+    musl: Option<PathBuf>,
     quiet: bool,
 }
 
@@ -59,8 +67,35 @@ impl Builder {
             panic,
             rustc: if named.exists() { named } else { rustc },
             sysroot,
+            musl: env::var_os(MUSL_VARIABLE).map(PathBuf::from),
             quiet,
         })
+    }
+
+    /// Makes sure that the toolchain has the target of `platform`, if need be by rustup.
+    ///
+    /// # Errors
+    /// Returns an error if it has not, and rustup cannot add it.
+    pub fn add_target(&self, platform: Platform) -> Result<(), String> {
+        let target = platform.rust_target();
+        self.need(
+            target,
+            &format!("lib/rustlib/{target}/lib"),
+            &["target", "add", target],
+        )
+    }
+
+    /// Returns true if a C library is given for a platform whose target rustup cannot add.
+    pub fn has_musl(&self, platform: Platform) -> bool {
+        self.musl
+            .as_ref()
+            .is_some_and(|folder| folder.join(platform.rust_target()).join(MUSL[0]).exists())
+    }
+
+    /// Sets the folder of C libraries, one folder for each target, for targets that rustup cannot
+    /// add.
+    pub fn set_musl(&mut self, folder: PathBuf) {
+        self.musl = Some(folder);
     }
 
     /// Returns the project whose agent is built.
@@ -84,15 +119,12 @@ impl Builder {
     /// Returns an error if the toolchain lacks the target, or cargo fails.
     pub fn build(&self, platform: Platform, folder: &str) -> Result<PathBuf, String> {
         let target = platform.rust_target();
-        self.need(
-            target,
-            &format!("lib/rustlib/{target}/lib"),
-            &["target", "add", target],
-        )?;
+        let musl = self.musl(platform)?;
         let std_source = "lib/rustlib/src/rust/library/Cargo.lock";
         let rebuild_std = match self.need("rust-src", std_source, &["component", "add", "rust-src"])
         {
             Ok(()) => true,
+            Err(error) if musl.is_some() => return Err(error),
             Err(error) => {
                 eprintln!(
                     "build-agent: {error}; with the precompiled std the image is two to three times as large"
@@ -155,7 +187,8 @@ impl Builder {
         }
         cargo.env(
             "CARGO_ENCODED_RUSTFLAGS",
-            self.flags(rebuild_std)?.join("\x1f"),
+            self.flags(platform, rebuild_std, musl.as_deref())?
+                .join("\x1f"),
         );
         // The functions of a program may have to be fast; those of the stock agent wait.
         if self.panic == Panic::Abort {
@@ -172,10 +205,16 @@ impl Builder {
         Ok(folder.join(target).join("agent").join(package))
     }
 
-    fn flags(&self, rebuild_std: bool) -> Result<Vec<String>, String> {
+    fn flags(
+        &self,
+        platform: Platform,
+        rebuild_std: bool,
+        musl: Option<&Path>,
+    ) -> Result<Vec<String>, String> {
         let linker = native::linker(&self.rustc).map_err(|error| error.to_string())?;
         let mut flags: Vec<String> = [
             "-Crelocation-model=static",
+            "-Ctarget-feature=+crt-static",
             "-Clinker-flavor=ld.lld",
             "-Clink-arg=--build-id=none",
             "-Clink-arg=--icf=all",
@@ -185,6 +224,20 @@ impl Builder {
         .map(String::from)
         .into();
         flags.push(format!("-Clinker={}", linker.display()));
+        if platform == Platform::Riscv64 {
+            // Addresses that are the same wherever they are used, not distances.
+            flags.push("-Ccode-model=small".into());
+            flags.push("-Ctarget-feature=+relax".into());
+        }
+        if let Some(musl) = musl {
+            flags.push("-Clink-self-contained=no".into());
+            flags.extend(
+                MUSL[1..]
+                    .iter()
+                    .map(|object| format!("-Clink-arg={}", musl.join(object).display())),
+            );
+            flags.push(format!("-Lnative={}", musl.display()));
+        }
         if self.panic == Panic::Abort {
             flags.extend(
                 ["-Cforce-unwind-tables=no", "-Clink-arg=--no-eh-frame-hdr"].map(String::from),
@@ -224,6 +277,39 @@ impl Builder {
             .iter()
             .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
             .collect()
+    }
+
+    /// Makes sure that there is a C library for `platform`: that of its target, which rustup adds,
+    /// or else one in the folder of `OFFSHOOT_MUSL`; a copy of that is returned.
+    fn musl(&self, platform: Platform) -> Result<Option<PathBuf>, String> {
+        let target = platform.rust_target();
+        let Err(error) = self.add_target(platform) else {
+            return Ok(None);
+        };
+        let given = self.musl.as_ref().map(|folder| folder.join(target));
+        let has_all = |folder: &PathBuf| MUSL.iter().all(|file| folder.join(file).exists());
+        let Some(given) = given.filter(has_all) else {
+            return Err(format!(
+                "{error}; or set {MUSL_VARIABLE} to a folder in which the folder {target} has {} of musl",
+                MUSL.join(", ")
+            ));
+        };
+        if self.panic == Panic::Unwind {
+            return Err(format!(
+                "{error}; the musl in {} is enough only for agents that are built with --panic abort",
+                given.display()
+            ));
+        }
+        // std names a library for unwinding, of which an agent that aborts uses nothing.
+        let folder = self.project.target.join("agent-build/musl").join(target);
+        let copied = fs::create_dir_all(&folder).and_then(|()| {
+            for file in MUSL {
+                fs::copy(given.join(file), folder.join(file))?;
+            }
+            fs::write(folder.join("libunwind.a"), "!<arch>\n")
+        });
+        copied.map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Some(folder))
     }
 
     /// Makes sure that `file` is in the toolchain, if need be by rustup.

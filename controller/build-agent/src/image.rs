@@ -113,11 +113,7 @@ fn current(agent: &Path, image: &Path, program: &[u8], stages: &native::Stages) 
     }
     let bytes = fs::read(image).ok()?;
     let parsed = Image::parse(bytes.as_slice()).ok()?;
-    let unpacker = stages.unpacker.as_slice();
-    // Bytes 96 to 111 of the program header are two lengths that depend on the rest of the image.
-    let same = parsed.loader() == stages.loader
-        && bytes.get(..96) == unpacker.get(..96)
-        && bytes.get(112..unpacker.len()) == unpacker.get(112..);
+    let same = parsed.loader() == stages.loader && parsed.unpacker() == stages.unpacker;
     same.then_some(bytes)
 }
 
@@ -139,13 +135,10 @@ fn make_executable(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// Prints a table of sizes in bytes and sums, with the limit of an image if there is one.
-pub fn print(rows: &[Built], panic: Panic, limit: Option<usize>) {
+/// Prints a table of sizes in bytes and sums, with the limit of each image if there is one.
+pub fn print(rows: &[Built], panic: Panic, limit: Option<fn(Platform) -> usize>) {
     // Agents of users have no limit, and their table no such column.
-    let (head, limit) = match limit {
-        Some(limit) => ("    limit", format!(" {limit:>8}")),
-        None => ("", String::new()),
-    };
+    let head = limit.map_or("", |_| "    limit");
     println!(
         "{:<28} {:>8} {:>10}{} {:>8}  a panic  sha256 of the image",
         "target", "program", "compressed", head, "command"
@@ -156,6 +149,7 @@ pub fn print(rows: &[Built], panic: Panic, limit: Option<usize>) {
     };
     for row in rows {
         let target = row.platform.rust_target();
+        let limit = limit.map_or_else(String::new, |limit| format!(" {:>8}", limit(row.platform)));
         println!(
             "{target:<28} {:>8} {:>10}{limit} {:>8}  {panic:<7}  {}",
             row.raw, row.compressed, row.command, row.hash

@@ -17,7 +17,7 @@ const FUNCTIONS: &str = "linkme_FUNCTIONS";
 /// # Errors
 /// Returns an error if the program is not static, or not a program.
 pub(crate) fn is_static(program: &[u8], platform: Platform) -> Result<(), String> {
-    let elf = Elf::read(program).ok_or("the agent is not a 64-bit ELF file")?;
+    let elf = Elf::read(program).ok_or("the agent is not an ELF file")?;
     match elf
         .linkage()
         .ok_or("the agent's program headers are damaged")?
@@ -30,12 +30,14 @@ pub(crate) fn is_static(program: &[u8], platform: Platform) -> Result<(), String
 }
 
 /// Checks that no function was lost between source and binary and that names are unique. An agent
-/// for this machine is run to list its functions; the others must have a table of the same size.
+/// for this machine is run to list its functions; those whose addresses are as wide must have a
+/// table of the same size, and the others one of so many equal entries.
 ///
 /// # Errors
 /// Returns an error if a table is missing, has another size, or has two functions of one name.
 pub(crate) fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
     let mut sizes = Vec::new();
+    let mut listed = None;
     for &(platform, path) in agents {
         let program =
             std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -46,6 +48,11 @@ pub(crate) fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
             ));
         };
         sizes.push((platform, size));
+        if size == 0 {
+            return Err(format!(
+                "the function table of the agent for {platform} is empty"
+            ));
+        }
         if Some(platform) == Platform::host() {
             let names = output_of(Command::new(path).arg("--offshoot-functions")).map_err(|error| {
                 format!(
@@ -53,20 +60,31 @@ pub(crate) fn functions(agents: &[(Platform, &Path)]) -> Result<(), String> {
                 )
             })?;
             distinct(names.lines())?;
-            let count = names.lines().count() as u64;
-            if count == 0 || size % count != 0 {
-                return Err(format!(
-                    "the agent for {platform} lists {count} functions, but its table has {size} bytes"
-                ));
-            }
+            listed = Some((names.lines().count() as u64).max(1));
         }
     }
-    match sizes.as_slice() {
-        [(_, first), rest @ ..] if rest.iter().any(|(_, size)| size != first) => Err(format!(
-            "the agents do not have the same functions: {sizes:?}"
-        )),
-        _ => Ok(()),
+    same(&sizes, listed)
+}
+
+/// Compares the lengths of the function tables with each other, and with the number of functions
+/// that an agent has listed.
+fn same(sizes: &[(Platform, u64)], listed: Option<u64>) -> Result<(), String> {
+    for (platform, size) in sizes {
+        if let Some(count) = listed.filter(|count| size % count != 0) {
+            return Err(format!(
+                "an agent lists {count} functions, but the table of that for {platform} has {size} bytes"
+            ));
+        }
+        let other = sizes.iter().find(|(other, length)| {
+            other.pointer_width() == platform.pointer_width() && length != size
+        });
+        if other.is_some() {
+            return Err(format!(
+                "the agents do not have the same functions: {sizes:?}"
+            ));
+        }
     }
+    Ok(())
 }
 
 /// Checks that names are unique: a call finds its function by name only, so of two functions with
@@ -84,7 +102,18 @@ fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::distinct;
+    use super::{distinct, same};
+    use offshoot_bootstrap::Platform::{Armv7, I686, X86_64};
+
+    #[test]
+    fn tables_of_other_lengths_are_refused() {
+        assert_eq!(
+            same(&[(X86_64, 640), (I686, 400), (Armv7, 400)], Some(10)),
+            Ok(())
+        );
+        assert!(same(&[(X86_64, 640), (I686, 404)], Some(10)).is_err());
+        assert!(same(&[(I686, 400), (Armv7, 360)], None).is_err());
+    }
 
     #[test]
     fn duplicate_function_names_in_an_image_are_refused() {

@@ -24,7 +24,7 @@ pub use project::Project;
 pub use run::output_of;
 pub use sha256::sha256;
 
-use offshoot_bootstrap::Platform;
+use offshoot_bootstrap::{Platform, names};
 
 /// Returns the effect of a panic that `--panic` names.
 ///
@@ -38,24 +38,22 @@ pub fn parse_panic(text: &str) -> Result<Panic, String> {
     }
 }
 
-/// Returns the platform that `--target` names: a Rust target, or a machine as `uname -m` prints it.
+/// Returns the platform that `--target` names: a Rust target or its first word, such
+/// as armv7, or a machine as `uname -m` prints it.
 ///
 /// # Errors
 /// Returns an error that lists the targets.
 pub fn parse_target(text: &str) -> Result<Platform, String> {
-    let by_target = Platform::ALL
-        .into_iter()
-        .find(|platform| platform.rust_target() == text);
+    let by_target = Platform::ALL.into_iter().find(|platform| {
+        let target = platform.rust_target();
+        target == text || target.split('-').next() == Some(text)
+    });
     by_target
         .or_else(|| Platform::from_machine(text))
         .ok_or_else(|| {
-            let known: Vec<_> = Platform::ALL
-                .iter()
-                .map(|platform| platform.rust_target())
-                .collect();
             format!(
-                "there is no agent for {text}; the targets are {}",
-                known.join(" and ")
+                "there is no agent for {text}; there are agents for {}",
+                names(&Platform::ALL)
             )
         })
 }

@@ -7,7 +7,7 @@ mod trusted_file;
 use offshoot_agent::images::Find;
 use offshoot_agent::macro_support::linkme;
 use offshoot_agent::{Error, FINDERS, Search};
-use offshoot_bootstrap::{Image, Platform};
+use offshoot_bootstrap::{Image, Platform, names};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use trusted_file::{Owners, Refused, built_in};
@@ -35,8 +35,18 @@ static FINDER: fn(Search) -> Result<Find, Error> = |mut search| {
         })?;
         search.given.push(image);
     }
-    Ok(Box::new(move |platform| given_or_found(&search, platform)))
+    Ok(Box::new(move |platform| for_hosts(&search, platform)))
 };
+
+/// Returns the image for hosts of a platform. Those that are 32-bit systems may have a 64-bit
+/// kernel, and get its image if there is none of their own.
+fn for_hosts(search: &Search, platform: Platform) -> Result<Image, Error> {
+    given_or_found(search, platform).or_else(|error| {
+        let wider = platform.wider().ok_or(error.clone())?;
+        let image = given_or_found(search, wider).map_err(|_| error)?;
+        Ok(image.for_hosts(platform))
+    })
+}
 
 /// Returns the image for a platform: one that the program gave, or else one that is found.
 fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
@@ -48,11 +58,12 @@ fn given_or_found(search: &Search, platform: Platform) -> Result<Image, Error> {
         return Ok(image.clone());
     }
     // A stock agent would lack the functions of the program.
-    if let Some(other) = search.given.first() {
+    if !search.given.is_empty() {
+        let given: Vec<Platform> = search.given.iter().map(Image::platform).collect();
         return Err(Error::Image(format!(
             "no agent for {platform}: this program has one of its own for {} only; build one with `offshoot build-agent \
              --manifest-path ITS/Cargo.toml --target {}` and pass it to Builder::image",
-            other.platform(),
+            names(&given),
             platform.rust_target()
         )));
     }
@@ -110,7 +121,9 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<(Imag
         Ok(read(owners, file)?.map(|image| (image, file.display().to_string())))
     };
     let absent = |tried: &[&Path], elsewhere: &str| {
-        Error::Image(missing(package, platform, tried, elsewhere))
+        let is_there = |other: &Platform| *other != platform && is_found(given, package, *other);
+        let there: Vec<_> = Platform::ALL.into_iter().filter(is_there).collect();
+        Error::Image(missing(package, platform, &there, tried, elsewhere))
     };
     if let Some(folder) = given {
         let file = file_in(folder, package, platform);
@@ -154,6 +167,22 @@ fn find(given: Option<&Path>, package: &str, platform: Platform) -> Result<(Imag
     Err(absent(&tried, elsewhere))
 }
 
+/// Returns true if there is a file with the image of a package's agent where [`find`] looks first,
+/// or an image in this program.
+fn is_found(given: Option<&Path>, package: &str, platform: Platform) -> bool {
+    let named = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    match given.or(named.as_deref()) {
+        Some(folder) => file_in(folder, package, platform).exists(),
+        None => {
+            let program = std::env::current_exe().unwrap_or_default();
+            let built = built_in(&program);
+            let mut beside = built.iter().map(|target| target.join("agents"));
+            beside.any(|folder| file_in(&folder, package, platform).exists())
+                || package == STOCK && embedded(platform).is_some()
+        }
+    }
+}
+
 /// Returns the embedded image for a platform. A program that was sent as its own image has zeros
 /// in place of the images.
 fn embedded(platform: Platform) -> Option<&'static [u8]> {
@@ -165,7 +194,17 @@ fn embedded(platform: Platform) -> Option<&'static [u8]> {
 }
 
 /// Returns the error text for an agent that is in none of the files that were tried, nor elsewhere.
-fn missing(package: &str, platform: Platform, tried: &[&Path], elsewhere: &str) -> String {
+fn missing(
+    package: &str,
+    platform: Platform,
+    there: &[Platform],
+    tried: &[&Path],
+    elsewhere: &str,
+) -> String {
+    let there = match there {
+        [] => String::new(),
+        some => format!("there are images for {}; ", names(some)),
+    };
     let tried: Vec<String> = tried
         .iter()
         .map(|file| file.display().to_string())
@@ -181,9 +220,13 @@ fn missing(package: &str, platform: Platform, tried: &[&Path], elsewhere: &str) 
             "build it with `offshoot build-agent --manifest-path FOLDER/Cargo.toml`, where FOLDER is that of the package {package}, \
              and set {FOLDER_VARIABLE} to the folder target/agents that this fills"
         )
-    } else if cfg!(in_repository) {
+    } else if cfg!(in_repository) || !Platform::STOCK.contains(&platform) {
+        let build = match Platform::STOCK.contains(&platform) {
+            true => String::new(),
+            false => format!(" --target {platform}"),
+        };
         format!(
-            "build it with `cargo xtask build-agent` in the repository of offshoot, and set {FOLDER_VARIABLE} to the folder \
+            "build it with `cargo xtask build-agent{build}` in the repository of offshoot, and set {FOLDER_VARIABLE} to the folder \
              target/agents that this fills"
         )
     } else if std::env::var_os(FOLDER_VARIABLE).is_some() && embedded(platform).is_some() {
@@ -191,7 +234,7 @@ fn missing(package: &str, platform: Platform, tried: &[&Path], elsewhere: &str) 
     } else {
         "build the program with the feature `stock-images` of the crate offshoot, which is on by default".to_owned()
     };
-    format!("no agent {package} for {platform}: {tried}{elsewhere}; {way_out}")
+    format!("no agent {package} for {platform}: {tried}{elsewhere}; {there}{way_out}")
 }
 
 /// Returns the path of an image in a folder of images.

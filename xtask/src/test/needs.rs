@@ -5,11 +5,14 @@
 //! them could use. There is no table to forget.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
+
+use offshoot_bootstrap::Platform;
 
 use super::built::TestProgram;
 use super::{guide, packages, projects};
-use crate::workspace::{Outcome, cargo};
+use crate::workspace::{Outcome, cargo, target_directory};
 use crate::{agents, dist};
 
 /// Something that is built, or fetched, before a suite runs.
@@ -17,8 +20,10 @@ use crate::{agents, dist};
 pub(super) enum Need {
     /// The stock agents of all platforms; each suite needs that of this machine.
     AllPlatforms,
-    /// A busybox for aarch64.
-    Arm64Busybox,
+    /// Busyboxes for other processors.
+    Busyboxes,
+    /// The stock agents of processors that have none in packages.
+    Processors,
     /// A kubectl that speaks WebSocket.
     Kubectl,
     /// The agent with the functions of `offshoot-test-agent`.
@@ -34,11 +39,12 @@ pub(super) enum Need {
 }
 
 /// The texts by which a program that needs something is known.
-const MARKS: [(&str, &[Need]); 8] = [
+const MARKS: [(&str, &[Need]); 9] = [
     ("OFFSHOOT_BIN", &[Need::AllPlatforms, Need::CommandLine]),
+    ("OFFSHOOT_BUSYBOXES", &[Need::AllPlatforms, Need::Busyboxes]),
     (
-        "OFFSHOOT_ARM64_BUSYBOX",
-        &[Need::AllPlatforms, Need::Arm64Busybox],
+        "OFFSHOOT_PROCESSORS",
+        &[Need::AllPlatforms, Need::Processors],
     ),
     ("OFFSHOOT_KUBECTL", &[Need::Kubectl]),
     ("offshoot-test-agent", &[Need::TestAgent]),
@@ -131,11 +137,14 @@ pub(super) fn build(needs: &BTreeSet<Need>) -> Outcome {
     for need in needs {
         match need {
             Need::AllPlatforms => {}
-            Need::Arm64Busybox => {
-                if let Err(error) = packages::arm64_busybox() {
-                    println!("no busybox for aarch64: {error}");
+            Need::Busyboxes => {
+                for architecture in packages::BUSYBOXES {
+                    if let Err(error) = packages::busybox(architecture) {
+                        println!("no busybox for {architecture}: {error}");
+                    }
                 }
             }
+            Need::Processors => processors()?,
             Need::Kubectl => {
                 if let Err(error) = packages::kubectl() {
                     println!("no kubectl of its own: {error}");
@@ -164,10 +173,29 @@ pub(super) fn build(needs: &BTreeSet<Need>) -> Outcome {
     Ok(())
 }
 
+/// Returns the folder with the stock images of all platforms.
+pub(super) fn processors_folder() -> PathBuf {
+    target_directory().join("processors")
+}
+
+/// Builds the stock images of all platforms into a folder of their own: in the usual one, suites
+/// would find images that packages do not have.
+fn processors() -> Outcome {
+    for platform in Platform::ALL {
+        let out = processors_folder().display().to_string();
+        let words = ["--check", "--out", &out, "--target", platform.machine()];
+        match agents::run(&words.map(str::to_owned)) {
+            Ok(()) => {}
+            Err(error) if agents::can_build(platform) => return Err(error),
+            Err(error) => println!("no agent for {platform}: {error}"),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use super::*;
 

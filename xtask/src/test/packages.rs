@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use offshoot_bootstrap::Platform;
+
 use crate::workspace::{Outcome, target_directory};
 
 /// The program or file by which a package is recognized, and the package.
@@ -69,25 +71,28 @@ pub(crate) fn install(missing: &[&str]) -> Outcome {
     apt_get(&words)
 }
 
-/// Returns the path of a static busybox for aarch64, of which the suites make a host of another
-/// platform. The package system of this machine must not learn of another architecture.
+/// Debian's names of the architectures of which suites make hosts of other processors.
+pub(crate) const BUSYBOXES: [&str; 4] = ["arm64", "armhf", "i386", "riscv64"];
+
+/// Fetches a static busybox for another architecture. The package system of this machine must not
+/// learn of it.
 ///
 /// # Errors
 /// Returns an error if the package cannot be fetched; suites then skip the tests that need it.
-pub(crate) fn arm64_busybox() -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let folder = arm64_folder();
+pub(crate) fn busybox(architecture: &str) -> Outcome {
+    let folder = busyboxes_folder().join(architecture);
     let busybox = folder.join("bin/busybox");
     if busybox.exists() {
-        return Ok(busybox);
+        return Ok(());
     }
-    fetch(&folder, "arm64", "busybox-static")?;
+    fetch(&folder, architecture, "busybox-static")?;
     // Newer packages have the program below /usr.
     let merged = folder.join("usr/bin/busybox");
     if !busybox.exists() && merged.exists() {
         std::fs::create_dir_all(folder.join("bin"))?;
         std::fs::copy(merged, &busybox)?;
     }
-    Ok(busybox)
+    Ok(())
 }
 
 /// Returns the path of a kubectl that executes programs over WebSockets, which is younger than that
@@ -107,6 +112,31 @@ pub(crate) fn kubectl() -> Result<PathBuf, Box<dyn std::error::Error>> {
         fetch(&folder, architecture, "kubectl")?;
     }
     Ok(kubectl)
+}
+
+/// Returns a folder of C libraries that has that of `platform`, whose target rustup cannot add.
+///
+/// # Errors
+/// Returns an error if the package cannot be fetched.
+pub(crate) fn musl(platform: Platform) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let (architecture, system) = match platform {
+        Platform::X86_64 => ("amd64", "x86_64-linux-musl"),
+        Platform::Aarch64 => ("arm64", "aarch64-linux-musl"),
+        Platform::I686 => ("i386", "i386-linux-musl"),
+        Platform::Armv7 => ("armhf", "arm-linux-musleabihf"),
+        Platform::Riscv64 => ("riscv64", "riscv64-linux-musl"),
+    };
+    let folder = target_directory().join("musl");
+    let library = folder.join(platform.rust_target());
+    if !library.join("libc.a").exists() {
+        fetch(&library, architecture, "musl-dev")?;
+        let unpacked = library.join("usr/lib").join(system);
+        for entry in std::fs::read_dir(unpacked)? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), library.join(entry.file_name()))?;
+        }
+    }
+    Ok(folder)
 }
 
 /// Fetches a package of Debian's stable release and unpacks it into a folder, with lists and caches
@@ -151,9 +181,9 @@ pub(crate) fn kubectl_folder() -> PathBuf {
     target_directory().join("kubectl")
 }
 
-/// Returns the folder of the busybox for aarch64.
-pub(crate) fn arm64_folder() -> PathBuf {
-    target_directory().join("arm64")
+/// Returns the folder with a folder for each [`busybox`].
+pub(crate) fn busyboxes_folder() -> PathBuf {
+    target_directory().join("busyboxes")
 }
 
 fn missing() -> Vec<&'static str> {

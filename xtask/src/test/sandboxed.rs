@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::{guide, packages, projects, registry, sandbox};
+use super::{guide, needs, packages, projects, registry, sandbox};
 use crate::workspace::{target_directory, workspace};
 
 /// Returns a command that runs a program of `offshoot-tests` in a sandbox.
@@ -41,10 +41,8 @@ pub(crate) fn command_with(
             "OFFSHOOT_KUBECTL",
             packages::kubectl_folder().join("usr/bin/kubectl"),
         )
-        .env(
-            "OFFSHOOT_ARM64_BUSYBOX",
-            packages::arm64_folder().join("bin/busybox"),
-        );
+        .env("OFFSHOOT_BUSYBOXES", packages::busyboxes_folder())
+        .env("OFFSHOOT_PROCESSORS", needs::processors_folder());
     command.current_dir(workspace.join("tests"));
     Ok(command)
 }

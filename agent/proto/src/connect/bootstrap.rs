@@ -15,6 +15,7 @@ use offshoot_bootstrap::Mode;
 use offshoot_bootstrap::Nonce;
 use offshoot_bootstrap::Platform;
 use offshoot_bootstrap::exit;
+use offshoot_bootstrap::names;
 use offshoot_bootstrap::platform_notice;
 
 /// Notice of a guard on stderr that its agent was stopped. Only its parent sees the notice.
@@ -108,6 +109,7 @@ pub struct BootstrapWatcher {
     pub dialogue: Dialogue,
     mode: Mode,
     platform: Platform,
+    agent: Platform,
     attempts: u8,
     dropped: u8,
     ready_marker: Vec<u8>,
@@ -128,6 +130,7 @@ impl BootstrapWatcher {
             dialogue: Dialogue::new(Vec::new()),
             mode,
             platform,
+            agent: platform,
             attempts: 0,
             dropped: 0,
             ready_marker: Vec::new(),
@@ -154,12 +157,19 @@ impl BootstrapWatcher {
         self.attempts += 1;
         self.mode = mode;
         self.platform = platform;
+        self.agent = platform;
         self.dialogue = dialogue;
         self.ready_marker = ready_marker;
         self.agent_marker = offshoot_bootstrap::agent_marker(nonce);
         self.ready = false;
         self.notice = None;
         self.pending.clear();
+    }
+
+    /// Notes the platform of the agent that the current attempt sends, which can be another than
+    /// that of the host.
+    pub fn set_agent(&mut self, platform: Platform) {
+        self.agent = platform;
     }
 
     /// Returns the mode of the current attempt.
@@ -289,23 +299,27 @@ impl BootstrapWatcher {
         let weak = [ConnectErrorKind::Exited, ConnectErrorKind::Restricted];
         let known = why.filter(|why| !weak.contains(&why.kind));
         let code = status.and_then(exit::explain);
-        let mut error = if let (None, Some(text)) = (known, code) {
-            ConnectError::new(ConnectErrorKind::Bootstrap, text)
-        } else if let Some(why) = why {
-            why.clone().into()
-        } else {
-            let how = match (status, signal) {
-                (Some(127), _) => "ended with status 127: a command was not found".into(),
-                (Some(126), _) => "ended with status 126: a command may not be executed".into(),
-                (Some(status), _) => format!("ended with status {status}"),
-                (None, Some(signal)) => format!("was killed by signal {signal}"),
-                (None, None) => "closed its streams".into(),
+        let mut error =
+            if known.is_none() && self.agent != self.platform && status.is_some_and(is_no_start) {
+                let text = format!("and that for {} does not start there", self.agent);
+                no_image(self.platform.machine(), &text)
+            } else if let (None, Some(text)) = (known, code) {
+                ConnectError::new(ConnectErrorKind::Bootstrap, text)
+            } else if let Some(why) = why {
+                why.clone().into()
+            } else {
+                let how = match (status, signal) {
+                    (Some(127), _) => "ended with status 127: a command was not found".into(),
+                    (Some(126), _) => "ended with status 126: a command may not be executed".into(),
+                    (Some(status), _) => format!("ended with status {status}"),
+                    (None, Some(signal)) => format!("was killed by signal {signal}"),
+                    (None, None) => "closed its streams".into(),
+                };
+                ConnectError::new(
+                    ConnectErrorKind::Exited,
+                    format!("its program {how} before an agent was up"),
+                )
             };
-            ConnectError::new(
-                ConnectErrorKind::Exited,
-                format!("its program {how} before an agent was up"),
-            )
-        };
         if error.hint.is_empty() {
             error.hint = hint.into();
         }
@@ -325,11 +339,7 @@ impl BootstrapWatcher {
         {
             return Some(Retry::Again(platform));
         }
-        let mut error = ConnectError::new(
-            ConnectErrorKind::Platform,
-            format!("its machine is {machine}, for which there is no image"),
-        );
-        error.hint = "images exist for x86_64 and aarch64".into();
+        let mut error = no_image(&machine, "");
         error.output = self.said();
         Some(Retry::Failed(Box::new(error)))
     }
@@ -346,6 +356,25 @@ impl BootstrapWatcher {
         said.retain(|line| platform_notice(line).is_none() && !line.starts_with("[offshoot "));
         said
     }
+}
+
+/// Returns true if stage 0 ended since it could not start the loader.
+fn is_no_start(status: i32) -> bool {
+    matches!(status, exit::NO_PLACE | exit::INTERPRETER)
+}
+
+/// Returns the error for a host whose platform has no image here.
+fn no_image(machine: &str, more: &str) -> ConnectError {
+    let comma = if more.is_empty() { "" } else { ", " };
+    let mut error = ConnectError::new(
+        ConnectErrorKind::Platform,
+        format!("its machine is {machine}, for which there is no image{comma}{more}"),
+    );
+    error.hint = format!(
+        "agents can be built for {}, by `offshoot build-agent --target MACHINE`",
+        names(&Platform::ALL)
+    );
+    error
 }
 
 fn position(text: &[u8], needle: &[u8]) -> Option<usize> {

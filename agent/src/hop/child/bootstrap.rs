@@ -76,6 +76,7 @@ impl Children {
         let markers = offshoot_bootstrap::ready_marker(&nonce, &image);
         let dialogue = child.boot.dialogue.anew();
         child.boot.begin(platform, mode, dialogue, &nonce, markers);
+        child.boot.set_agent(image.platform());
         child.exit = None;
         child.admission = if recipe.at_once == 0 {
             Admission::Admitted
@@ -460,20 +461,19 @@ impl Children {
         core: &mut NodeState,
         reply: &ForChild,
     ) {
-        let (link, reply) = match reply.awaited {
-            Awaited::Image => (reply.link, &reply.bytes[..]),
+        let (link, platform) = match reply.awaited {
+            Awaited::Image(platform) => (reply.link, platform),
             Awaited::Answer => {
                 let answer = read_own("", &reply.bytes).ok().flatten();
                 return self.answer(reactor, core, (reply.link, reply.question), answer);
             }
             Awaited::Nothing => return,
         };
-        let image = read_own::<Vec<u8>>("controller", reply)
+        let image = read_own::<Vec<u8>>("controller", &reply.bytes)
             .and_then(|bytes| Image::parse(bytes).map_err(|error| Error::Image(error.to_string())));
         match image {
             Ok(image) => {
-                let platform = image.platform();
-                core.images.keep(image);
+                core.images.keep(image.for_hosts(platform));
                 let mode = self
                     .by_link
                     .get(&link)
@@ -493,7 +493,7 @@ impl Children {
         error: &Error,
     ) {
         match reply.awaited {
-            Awaited::Image => self.fail(reactor, core, reply.link, image_error(error)),
+            Awaited::Image(_) => self.fail(reactor, core, reply.link, image_error(error)),
             Awaited::Answer => self.answer(reactor, core, (reply.link, reply.question), None),
             Awaited::Nothing => {}
         }
@@ -556,7 +556,14 @@ impl Children {
 fn fetch_image(core: &mut NodeState, link: LinkId, platform: Platform) {
     let request = platform.machine().as_bytes().to_vec();
     let (root, service) = (ContextId::ROOT, Handle::IMAGE);
-    await_reply(core, link, (Awaited::Image, 0), root, service, request);
+    await_reply(
+        core,
+        link,
+        (Awaited::Image(platform), 0),
+        root,
+        service,
+        request,
+    );
 }
 
 /// Sends a request whose reply is for a child.

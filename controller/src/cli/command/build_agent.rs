@@ -10,15 +10,15 @@ use std::path::PathBuf;
 use std::process::exit;
 
 const ABOUT: &str = "\
-Build an agent with the functions of a package, for all platforms, into its folder target/agents,
-where `Builder::package` finds it. The agent is the binary with the name of the package; its `main`
+Build an agent with the functions of a package, for x86_64 and aarch64, into its folder
+target/agents, where `Builder::package` finds it. The agent is the binary with the name of the package; its `main`
 is `offshoot::agent_main()`, or begins with `offshoot::init()`. A target or the source of std that
 the toolchain lacks is added by rustup.";
 
 const EXAMPLES: &str = "\
 Examples:
   offshoot build-agent --manifest-path disks/Cargo.toml
-  offshoot build-agent --manifest-path disks/Cargo.toml --target x86_64";
+  offshoot build-agent --manifest-path disks/Cargo.toml --target x86_64 --target armv7";
 
 /// Build an agent with the functions of a package
 #[derive(Args, Debug)]
@@ -30,7 +30,8 @@ pub(super) struct BuildAgent {
     /// The package, if the manifest is that of a workspace
     #[arg(short, long, value_name = "NAME")]
     package: Option<String>,
-    /// A machine such as x86_64, or a Rust target, instead of all; may be given several times
+    /// A machine instead of both: x86_64, aarch64, i686, armv7 or riscv64, or its Rust target; may
+    /// be given several times
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// The effect of a panic: to `unwind` to its call, or to `abort` the agent, which is smaller
@@ -55,11 +56,10 @@ impl Command for BuildAgent {
             )
         };
         let panic = parse_panic(&self.panic).unwrap_or_else(|error| misused(error));
-        let targets = match self.target.is_empty() {
-            true => vec!["x86_64", "aarch64"],
-            false => self.target.iter().map(String::as_str).collect(),
+        let platforms = match self.target.is_empty() {
+            true => Ok(Platform::STOCK.to_vec()),
+            false => self.target.iter().map(|word| parse_target(word)).collect(),
         };
-        let platforms: Result<Vec<_>, _> = targets.into_iter().map(parse_target).collect();
         let platforms = platforms.unwrap_or_else(|error| misused(error));
         let built = Project::of(manifest, self.package.clone())
             .map_err(Into::into)
