@@ -18,7 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: bench-host DELAY_LINK ROUND_TRIP_MS MBIT".into());
     };
     let user = format!("User {}", NOPASS.name);
-    let near = Sshd::named("near").client_line(&user).start();
+    // Thirty handshakes at once, of which the default would drop most.
+    let near = Sshd::named("near")
+        .client_line(&user)
+        .line("MaxStartups 200")
+        .start();
     let round_trip = Duration::from_millis(round_trip.parse()?);
     let path = DelayedPath::with_rate(Path::new(link), round_trip, Some(rate.parse()?));
     let far = Sshd::named("far")

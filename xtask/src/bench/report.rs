@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cases::{ENDS, Measured, scaled_pairs};
+use super::cases::{ENDS, METHODS, Measured, scaled_pairs};
 use super::fixture::Unit;
 use super::hosts::ROUND_TRIP_MS;
 
@@ -21,7 +21,7 @@ enum Allowed {
     AtLeast(f64),
 }
 
-const CONTENDERS: [&str; 4] = ["ours", "mitogen", "ssh", "pipe"];
+const CONTENDERS: [&str; 5] = ["ours", "mitogen", "ssh", "pipe", "tool"];
 
 /// Returns the median of the samples.
 fn median(samples: &[f64]) -> f64 {
@@ -54,11 +54,21 @@ fn largest<'a>(results: &[Measured], cases: impl Iterator<Item = &'a str>) -> Op
     largest
 }
 
+/// Returns by how much offshoot's hop takes longer than the method's own tool, for the method where
+/// this is most; none if no method was measured.
+fn slowest_method(results: &[Measured]) -> Option<f64> {
+    let above = |name| Some(of(results, name, "ours")? - of(results, name, "tool")?);
+    METHODS
+        .iter()
+        .filter_map(|(name, ..)| above(name))
+        .reduce(f64::max)
+}
+
 /// Prints medians, ratios and aims.
 pub(super) fn print(results: &[Measured]) {
     println!(
-        "{:<40} {:>11} {:>11} {:>11} {:>11} {:>13} {:>10}",
-        "median", "ours", "mitogen", "ssh", "pipe", "mitogen/ours", "ours/ssh"
+        "{:<42} {:>11} {:>11} {:>11} {:>11} {:>11} {:>13} {:>10}",
+        "median", "ours", "mitogen", "ssh", "pipe", "tool", "mitogen/ours", "ours/tool"
     );
     for measured in results {
         let value = |who: &str| measured.samples.get(who).map(|samples| median(samples));
@@ -73,12 +83,12 @@ pub(super) fn print(results: &[Measured]) {
         };
         let (to_mitogen, to_ssh) = (
             ratio(value("mitogen"), value("ours")),
-            ratio(value("ours"), value("ssh")),
+            ratio(value("ours"), value("ssh").or(value("tool"))),
         );
-        print!("{:<40} {:>11} {:>11}", measured.title, shown[0], shown[1]);
+        print!("{:<42} {:>11} {:>11}", measured.title, shown[0], shown[1]);
         println!(
-            " {:>11} {:>11} {to_mitogen:>13} {to_ssh:>10}",
-            shown[2], shown[3]
+            " {:>11} {:>11} {:>11} {to_mitogen:>13} {to_ssh:>10}",
+            shown[2], shown[3], shown[4]
         );
     }
     println!("\n{:<64} {:>14} {:>14}", "aim", "measured", "allowed");
@@ -175,6 +185,20 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
             get("delayed", "ssh")
                 .map(|plain| Allowed::AtMost(ms(plain) + f64::from(ROUND_TRIP_MS))),
             "ms",
+        ),
+        (
+            "hop by each method: 25 ms above the tool's own program",
+            slowest_method(results).map(ms),
+            most(25.0),
+            "ms",
+        ),
+        (
+            "30 ssh hosts at once: 15 % above as many `ssh HOST true`",
+            get("thirty", "ours")
+                .zip(get("thirty", "ssh"))
+                .map(|(ours, plain)| 100.0 * (ours / plain - 1.0)),
+            most(15.0),
+            "%",
         ),
         (
             "idle agent: 3 MiB resident",
@@ -299,7 +323,7 @@ mod tests {
     #[test]
     fn every_goal_finds_its_rows() {
         let aims = aims(&all_alike(1.0));
-        assert_eq!(aims.len(), 16);
+        assert_eq!(aims.len(), 18);
         // All are alike: ten hops carry as much as one, and the thousandth context costs what the
         // first did.
         let hit = |words: &str| {

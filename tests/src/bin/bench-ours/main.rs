@@ -7,6 +7,7 @@ mod calls;
 mod end;
 mod far;
 mod flow;
+mod methods;
 mod procfs;
 mod scale;
 
@@ -22,7 +23,8 @@ type Numbers = Outcome<Vec<f64>>;
 const USAGE: &str = "bench-ours connect-local N | connect-ssh CONFIG ALIAS N | sudo CONFIG ALIAS N | call-local N | \
                      call-ssh CONFIG ALIAS N | memory | bytes PROGRAM LOG | stalled down|up | ping-busy | \
                      relay HOPS MIB | pipeline COUNT WINDOW | argument MIB ROUNDS | ten-hops N | outstanding N | \
-                      far CONFIG ALIAS MIB | far-ssh CONFIG ALIAS MIB | scale N | hold N | end";
+                      far CONFIG ALIAS MIB | far-ssh CONFIG ALIAS MIB | scale N | hold N | end | method NAME N | \
+                     at-once CONFIG ALIAS HOSTS N";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -63,6 +65,10 @@ fn measure(words: &[&str]) -> Numbers {
         ["scale", count] => scale::measure(number(count)),
         ["hold", count] => scale::hold(number(count)),
         ["end"] => end::measure(),
+        ["method", name, count] => methods::measure(name, number(count)),
+        ["at-once", config, alias, hosts, count] => {
+            methods::at_once(config, alias, number(hosts), number(count))
+        }
         _ => {
             eprintln!("{USAGE}");
             std::process::exit(2);

@@ -7,9 +7,11 @@ mod calls;
 mod ends;
 mod flow;
 mod hops;
+mod methods;
 mod scale;
 
 pub(super) use ends::ROWS as ENDS;
+pub(super) use methods::ROWS as METHODS;
 pub(super) use scale::pairs as scaled_pairs;
 
 use super::fixture::{Bench, Result, Row, Samples, Unit};
@@ -40,7 +42,7 @@ enum Case {
 }
 
 /// All cases. `bytes` comes first, because the delayed case feeds that number of bytes to ssh.
-const CASES: [Case; 19] = [
+const CASES: [Case; 21] = [
     Case::Single(
         ("bytes", "bytes sent to the first call", Unit::Bytes),
         hops::bytes,
@@ -106,6 +108,15 @@ const CASES: [Case; 19] = [
         flow::far_stream,
     ),
     Case::Several("relay", &flow::RELAY, flow::relay),
+    Case::Several("methods", &methods::ROWS, methods::methods),
+    Case::Single(
+        (
+            "thirty",
+            "30 ssh hosts at once: connect + first call",
+            Unit::Seconds,
+        ),
+        methods::thirty,
+    ),
     Case::Several("end", &ends::ROWS, ends::ends),
     Case::Several("scale", &scale::ROWS, scale::scale),
 ];
@@ -192,7 +203,7 @@ pub(super) fn measure(
 /// Returns every row, with the same single sample for each contender.
 #[cfg(test)]
 pub(super) fn all_alike(sample: f64) -> Vec<Measured> {
-    let samples: Samples = ["ours", "mitogen", "ssh", "pipe"]
+    let samples: Samples = ["ours", "mitogen", "ssh", "pipe", "tool"]
         .into_iter()
         .map(|who| (who, vec![sample]))
         .collect();
