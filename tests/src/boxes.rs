@@ -135,3 +135,30 @@ pub fn ends_with_its_link(target: &str, client: &str, mut check: impl FnMut(&str
     assert!(!runs(), "a program is left");
     check("SIGKILL of the controller");
 }
+
+/// Asserts that a temporary container of a target is removed if the controller is ended, by each of
+/// some signals, as soon as the container is listed, which is before it runs.
+///
+/// # Panics
+/// Panics if one stays.
+#[track_caller]
+pub fn is_removed_however_early(target: &str, containers: impl Fn() -> Vec<String>) {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
+        let mut controller = Command::new(offshoot_binary());
+        controller
+            .args(["run", target, "--", "sleep", "100000"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut controller = controller.spawn().expect("it was built");
+        while containers().is_empty() {
+            let ended = controller.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "{target} made no container: {ended:?}");
+        }
+        process::signal(controller.id(), signal);
+        controller.wait().expect("it is ours");
+        no_agent_stays("the end of the controller");
+        let gone = process::eventually(LIMIT, || containers().is_empty());
+        assert!(gone, "after {signal}: {:?}", containers());
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use offshoot::stock::{echo, ping};
 use offshoot::{CallError, ConnectErrorKind as Kind, Error, Reason, Router};
 use offshoot_tests::hop::{Counter, assert_says, refused, router, sessions, up};
-use offshoot_tests::process::descendants;
+use offshoot_tests::process::{descendants, eventually};
 use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::users::{NOLOGIN, PLAIN};
@@ -242,7 +242,7 @@ fn a_hop_program_that_hangs_is_killed_with_its_children() {
             "{how}: {error}"
         );
         assert_says(error, &["local (local): "]);
-        let gone = offshoot_tests::process::eventually(LIMIT, || {
+        let gone = eventually(LIMIT, || {
             descendants(std::process::id())
                 .iter()
                 .all(|seen| seen.name != "tail" && seen.name != "cat")
@@ -405,5 +405,33 @@ fn a_damaged_image_payload_is_detected_on_the_target() {
             &error,
             &["does not match its checksum", "cargo xtask build-agent"],
         );
+    }
+}
+
+#[test]
+fn programs_that_a_failing_hop_has_started_end_with_it() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("wrapper");
+    let router = router();
+    for (script, kind) in [
+        // Its streams stay open, so the hop ends by its timeout.
+        ("sleep 100001", Kind::TimedOut),
+        ("trap '' TERM; sleep 100001 & wait; wait", Kind::TimedOut),
+        // It ends itself and leaves a program.
+        (
+            "trap '' TERM; sleep 100001 >&- 2>&- <&- & exit 3",
+            Kind::Exited,
+        ),
+        ("exec >&- 2>&- <&-; sleep 100001", Kind::Exited),
+    ] {
+        let wrapper = scratch.file("wrapper", format!("#!/bin/sh\n{script}\n"), 0o755);
+        let hop = router.command_hop([wrapper.to_str().expect("our own path")]);
+        refused(hop.timeout(SHORT).connect(), kind);
+        let gone = eventually(LIMIT, || {
+            let mut all = descendants(1);
+            all.retain(|seen| seen.arguments == "sleep 100001");
+            all.is_empty()
+        });
+        assert!(gone, "{script}");
     }
 }

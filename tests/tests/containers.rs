@@ -1,7 +1,9 @@
 //! Hops into containers of real Docker, Podman and Buildah, and into temporary ones.
 
 use offshoot::ConnectErrorKind as Kind;
-use offshoot_tests::boxes::{ends_with_its_link, fails, no_agent_stays, said, up};
+use offshoot_tests::boxes::{
+    ends_with_its_link, fails, is_removed_however_early, no_agent_stays, said, up,
+};
 use offshoot_tests::docker::{self, Docker};
 use offshoot_tests::podman::{self, Podman};
 use offshoot_tests::rootfs::APP;
@@ -174,6 +176,7 @@ fn a_temporary_container_of_docker_is_always_removed() {
         });
         assert!(gone, "after {after}: {:?}", docker.containers());
     });
+    is_removed_however_early("docker,image=[offshoot/busybox:1]", || docker.containers());
 }
 
 #[test]
@@ -281,6 +284,7 @@ fn a_temporary_container_of_podman_is_always_removed() {
         });
         assert!(gone, "after {after}: {:?}", podman.containers());
     });
+    is_removed_however_early(target, || podman.containers());
 }
 
 #[test]

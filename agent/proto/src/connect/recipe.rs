@@ -53,6 +53,9 @@ pub struct Recipe {
     /// True if the program asks on stderr or stdout and reads the answer from stdin, to which
     /// nothing else is written before the loader is ready.
     pub asks_on_pipes: bool,
+    /// True if the program ends by itself when its stdin does, and then removes something that
+    /// stays if it is killed.
+    pub cleans_up: bool,
     /// Expected lines and questions, and the reactions to them.
     pub rules: Vec<Rule>,
     /// Time limit for the whole hop in milliseconds.
@@ -76,6 +79,7 @@ impl Recipe {
             prelude: String::new(),
             terminal: false,
             asks_on_pipes: false,
+            cleans_up: false,
             rules: Vec::new(),
             timeout_ms: 30_000,
             hint: String::new(),

@@ -90,7 +90,7 @@ impl Children {
         };
         let program = program_of(recipe, &image, &nonce, mode, &title, own.as_deref());
         let direct = matches!(program, HopProgram::Agent { .. });
-        let spawned = spawn(&program, recipe.terminal);
+        let spawned = spawn(&program, recipe);
         drop(program);
         let spawned = match spawned {
             Ok(spawned) => spawned,

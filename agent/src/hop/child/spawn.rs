@@ -1,5 +1,6 @@
 //! Starts the program of a recipe.
 
+use offshoot_proto::connect::recipe::Recipe;
 use offshoot_sys::c_strings;
 use offshoot_sys::pipe;
 use offshoot_sys::set_nonblocking;
@@ -45,15 +46,15 @@ pub(crate) struct Spawned {
 }
 
 /// Starts a program in a session of its own, so that a Ctrl-C on this process's terminal does not
-/// reach it.
+/// reach it. The end of this process ends it as well, unless it has to clean up.
 ///
 /// # Errors
 /// Returns the error of the operating system, `NotFound` for a program that does not exist.
-pub(crate) fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result<Spawned> {
+pub(crate) fn spawn(program: &HopProgram<'_>, recipe: &Recipe) -> io::Result<Spawned> {
     let (child_in, stdin) = pipe()?;
     let (stdout, child_out) = pipe()?;
     let (stderr, child_err) = pipe()?;
-    let (terminal, slave) = if with_terminal {
+    let (terminal, slave) = if recipe.terminal {
         Some(open_terminal()?).unzip()
     } else {
         (None, None)
@@ -72,8 +73,11 @@ pub(crate) fn spawn(program: &HopProgram<'_>, with_terminal: bool) -> io::Result
         terminal: slave.as_ref(),
         // A guard notices the end of its parent by itself. A program that changes its user loses
         // this setting; then the end of its streams makes it exit.
-        dies_with_parent: matches!(program, HopProgram::Words(_)),
-        marked: Marked::No,
+        dies_with_parent: matches!(program, HopProgram::Words(_)) && !recipe.cleans_up,
+        marked: match recipe.cleans_up {
+            true => Marked::Detached,
+            false => Marked::No,
+        },
     });
     let process = started.map_err(|why| why.error())?;
     for fd in [&stdin, &stdout, &stderr].into_iter().chain(&terminal) {

@@ -26,6 +26,9 @@ use std::time::Duration;
 /// How long the program of a hop may run after its streams have ended.
 const EXIT_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long it may run if it has to clean up: until Docker has removed a container.
+const CLEAN_UP_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How long the last output of a hop's program is awaited after its link has ended.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
@@ -115,15 +118,15 @@ impl Children {
                 self.finish(reactor, core, link);
             }
             Some(process) if child.exit.is_none() => {
-                if !child.up {
-                    process.signal(offshoot_sys::signal::SIGTERM);
-                }
-                // An agent that was up has a guard, which kills the rest of its processes and
-                // therefore must not be killed before that is done.
-                let patience = if child.up {
-                    EXIT_PATIENCE * 2
-                } else {
-                    EXIT_PATIENCE
+                let patience = match (child.order.recipe.cleans_up, child.up) {
+                    (true, _) => CLEAN_UP_PATIENCE,
+                    // An agent that was up has a guard, which kills the rest of its processes and
+                    // therefore must not be killed before that is done.
+                    (false, true) => EXIT_PATIENCE * 2,
+                    (false, false) => {
+                        process.signal_group(offshoot_sys::signal::SIGTERM);
+                        EXIT_PATIENCE
+                    }
                 };
                 let attempt = child.boot.attempts();
                 reactor.after(patience, Timer::Kill(link, attempt));
@@ -274,8 +277,12 @@ impl Children {
         let Some(child) = self.by_link.remove(&link) else {
             return;
         };
-        if child.process.is_some() {
+        if let Some(process) = &child.process {
             reactor.unwatch(Source::ChildExit(link));
+            // Only an agent ends the processes that it has started.
+            if !child.up {
+                process.signal_group(offshoot_sys::signal::SIGKILL);
+            }
         }
         for flow in child.waiting {
             answer(core, flow, value(&()));

@@ -146,6 +146,11 @@ impl Table for Docker {
 
     const SETS: &'static [&'static str] = &["env", "dir"];
 
+    const TEMPORARY: Option<(&'static str, &'static str)> = Some((
+        "image",
+        "docker run --rm --entrypoint sh IMAGE -c true there shows the same without an agent",
+    ));
+
     const HINT: &'static str =
         "docker exec -i NAME sh -c true there shows the same without an agent";
 

@@ -119,6 +119,11 @@ impl Table for Podman {
 
     const SETS: &'static [&'static str] = &["env", "dir"];
 
+    const TEMPORARY: Option<(&'static str, &'static str)> = Some((
+        "image",
+        "podman run --rm --entrypoint sh IMAGE -c true there shows the same without an agent",
+    ));
+
     const HINT: &'static str =
         "podman exec -i NAME sh -c true there shows the same without an agent";
 

@@ -25,6 +25,10 @@ pub trait Table: Clone + Debug + 'static {
     /// The advice if the hop fails without a known message.
     const HINT: &'static str;
 
+    /// The option for a temporary place, which the tool removes when its stdin ends, and the advice
+    /// in place of [`HINT`](Self::HINT).
+    const TEMPORARY: Option<(&'static str, &'static str)> = None;
+
     /// The keys among `env` and `dir` that the tool sets itself, in [`WORDS`](Self::WORDS).
     const SETS: &'static [&'static str] = &[];
 
@@ -171,6 +175,12 @@ impl<T: Table> Method for Tool<T> {
         recipe.rules = T::LINES.iter().copied().flatten().map(Line::rule).collect();
         recipe.timeout_ms = self.timeout.as_millis() as u64;
         recipe.hint = T::HINT.into();
+        if let (Some((Some(option), _)), Some((temporary, hint))) = (self.place(), T::TEMPORARY)
+            && option == temporary
+        {
+            recipe.cleans_up = true;
+            recipe.hint = hint.into();
+        }
         recipe
     }
 
