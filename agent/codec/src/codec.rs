@@ -178,7 +178,7 @@ mod tests {
             assert!(error.unwrap().to_string().contains("memory"));
         }
         // In many lists as in one, and in maps.
-        let lists = vec![vec![String::new(); 1000]; 3000];
+        let lists = vec![vec![String::new(); 1000]; 24_000 / size_of::<usize>()];
         assert!(from_bytes::<Vec<Vec<String>>>(&to_bytes(&lists).unwrap()).is_err());
         // Short lists may be of whatever.
         let texts = vec![String::new(); 500_000];
