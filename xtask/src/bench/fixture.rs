@@ -43,8 +43,6 @@ pub(super) struct Bench<'a> {
     pub programs: &'a Programs,
     /// The hosts on loopback and behind the delay.
     pub hosts: &'a Hosts,
-    /// The bytes that offshoot sends up to its first call, once they are measured.
-    pub ours_sends: Option<usize>,
 }
 
 impl Bench<'_> {

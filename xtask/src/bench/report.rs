@@ -180,7 +180,7 @@ fn aims(results: &[Measured]) -> Vec<Aim> {
             "ms",
         ),
         (
-            "ssh at 250 ms: one round trip after `cat` has swallowed as much",
+            "ssh at 250 ms: one round trip after `ssh HOST true`",
             get("delayed", "ours").map(ms),
             get("delayed", "ssh")
                 .map(|plain| Allowed::AtMost(ms(plain) + f64::from(ROUND_TRIP_MS))),

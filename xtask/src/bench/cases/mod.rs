@@ -41,7 +41,7 @@ enum Case {
     Several(&'static str, &'static [Row], Several),
 }
 
-/// All cases. `bytes` comes first, because the delayed case feeds that number of bytes to ssh.
+/// All cases.
 const CASES: [Case; 21] = [
     Case::Single(
         ("bytes", "bytes sent to the first call", Unit::Bytes),
@@ -182,11 +182,7 @@ pub(super) fn measure(
     hosts: &Hosts,
     chosen: &[&String],
 ) -> Result<Vec<Measured>> {
-    let mut bench = Bench {
-        programs,
-        hosts,
-        ours_sends: None,
-    };
+    let mut bench = Bench { programs, hosts };
     let mut results = Vec::new();
     for case in &CASES {
         // The delayed case needs to know what ours sends, so the count is always taken.
