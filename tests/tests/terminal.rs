@@ -143,6 +143,24 @@ fn labelled_output_loses_and_changes_no_byte() {
 }
 
 #[test]
+fn targets_that_share_a_terminal_cannot_overwrite_each_other() {
+    let _leaks = Leaks::begin();
+    let script = "printf '\\033[31mred\\033[G\\033[2K[web1] password: \\033[8m\\n'; echo done";
+    let terminal = run_at_terminal(&["-n", "local", "local/local", "--", "sh", "-c", script]);
+    let (code, text) = terminal.finish();
+    assert_eq!(code, 0, "{text:?}");
+    let shown = "\x1b[31mred\u{fffd}[G\u{fffd}[2K[web1] password: \u{fffd}[8m\x1b[m\r\n";
+    for label in ["local: ", "local/local: "] {
+        assert!(text.contains(&format!("{label}{shown}")), "{text:?}");
+        assert!(text.contains(&format!("{label}done\r\n")), "{text:?}");
+    }
+    // A single target has the terminal for itself.
+    let script = "printf '\\033[2Kx\\n'";
+    let (_, text) = run_at_terminal(&["-n", "local", "--", "sh", "-c", script]).finish();
+    assert!(text.contains("\x1b[2Kx\r\n"), "{text:?}");
+}
+
+#[test]
 fn a_target_named_twice_runs_once_with_a_notice() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");

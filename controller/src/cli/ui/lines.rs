@@ -1,9 +1,11 @@
 //! The lines of one stream among those of others, each with its label.
 //!
 //! A line that stays incomplete is shown after a short time. Its rest follows on the same line, or,
-//! if another stream has written since, on a new line with the label again. No byte is lost.
+//! if another stream has written since, on a new line with the label again. No byte is lost, but a
+//! terminal gets none that could overwrite other lines.
 
 use super::outlet::{Line, Outlet};
+use super::shared_terminal::tamed;
 use super::utf8::unfinished;
 use std::borrow::Cow;
 use std::io;
@@ -87,7 +89,10 @@ impl Lines {
     /// Shows the first bytes of the buffer.
     fn show(&mut self, count: usize) -> io::Result<()> {
         let rest = self.waiting.split_off(count);
-        let bytes = std::mem::replace(&mut self.waiting, rest);
+        let mut bytes = std::mem::replace(&mut self.waiting, rest);
+        if self.outlet.terminal {
+            bytes = tamed(&bytes);
+        }
         self.turn += 1;
         let (label, returned) = (&self.label, self.returned);
         self.returned = bytes.last().map_or(returned, |last| *last == b'\r');

@@ -11,6 +11,7 @@ pub(super) mod page;
 pub(super) mod password;
 pub(super) mod question;
 mod shared_fd;
+mod shared_terminal;
 pub(super) mod signals;
 mod stdout_closed;
 pub(super) mod stream;
