@@ -93,6 +93,14 @@ pub use runtime::build::BUILD;
 pub use runtime::image_store as images;
 pub use select::{Elapsed, IntoSource, Key, Mapped, Select, Source, WithEnd};
 
+/// System calls for the command line, which has no unsafe code; not a part of the API.
+#[doc(hidden)]
+pub mod command_line {
+    pub use offshoot_sys::hide_memory;
+    pub use offshoot_sys::limits::leave_no_core;
+    pub use offshoot_sys::terminal::columns;
+}
+
 /// The items that the expansion of the attribute refers to; not a part of the API.
 #[doc(hidden)]
 pub mod macro_support {

@@ -12,7 +12,7 @@ use std::process::{Child, Command};
 use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 use crate::process;
@@ -33,8 +33,23 @@ impl Terminal {
     ///
     /// # Panics
     /// Panics if it cannot be started.
-    pub fn start(mut command: Command, keep_streams: bool) -> Self {
-        let pair = openpty(None, None).expect("a pseudo terminal is free");
+    pub fn start(command: Command, keep_streams: bool) -> Self {
+        // So wide that no line is broken.
+        Self::start_with(command, keep_streams, 1000)
+    }
+
+    /// Starts it in the same way, on a terminal with this number of columns; 0 if it does not know.
+    ///
+    /// # Panics
+    /// Panics if it cannot be started.
+    pub fn start_with(mut command: Command, keep_streams: bool, columns: u16) -> Self {
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(&size, None).expect("a pseudo terminal is free");
         let slave = File::from(pair.slave);
         let copy = || slave.try_clone().expect("a descriptor is free");
         if !keep_streams {

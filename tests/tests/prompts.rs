@@ -9,7 +9,7 @@ use std::time::Duration;
 use offshoot::methods::Ssh;
 use offshoot::{ConnectErrorKind as Kind, Context, Hop, Prompt, PromptKind, Secret};
 use offshoot_test_agent as own;
-use offshoot_tests::process::must_run;
+use offshoot_tests::process::{eventually, must_run};
 use offshoot_tests::pty::Terminal;
 use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
@@ -96,6 +96,7 @@ fn without_an_answer_the_hop_fails_and_quotes_the_question() {
     let (sudo, asked) = answering(host.sudo(), &[]);
     let error = refused(sudo.connect());
     assert_eq!(error.kind, Kind::Question, "{error}");
+    assert_eq!(error.detail, "its question \"password:\" was declined");
     assert_eq!(error.context, "ssh.web1.sudo.root");
     assert_eq!(kinds(&asked), [PromptKind::Password]);
 }
@@ -307,4 +308,200 @@ fn ctrl_c_at_a_question_ends_the_command() {
     terminal.expect("password for sudo");
     terminal.press(3);
     assert_eq!(terminal.finish().0, 130);
+}
+
+/// A stand-in for a program of hops that a host has written, found before the real one.
+struct Hostile {
+    folder: ScratchDir,
+}
+
+impl Hostile {
+    /// Returns a `name` that runs these lines of sh, with the prompt of sudo in `$2`.
+    fn new(name: &str, lines: &str) -> Self {
+        let folder = ScratchDir::new("hostile");
+        let text = format!(
+            "#!/bin/sh\n[ \"$1\" = -G ]&&exit 1\ncd {}\n{lines}\n",
+            folder.path().display()
+        );
+        folder.file(name, text, 0o755);
+        Self { folder }
+    }
+
+    /// Starts the command line on a terminal with this number of columns.
+    fn run(&self, columns: u16, words: &[&str]) -> Terminal {
+        let path = std::env::var("PATH").expect("there are programs");
+        let mut command = Command::new(offshoot_binary());
+        command
+            .args(["run", "-n"])
+            .args(words)
+            .env("PATH", format!("{}:{path}", self.folder.path().display()));
+        Terminal::start_with(command, false, columns)
+    }
+
+    /// Creates a file that the program waits for.
+    fn open(&self, gate: &str) {
+        std::fs::write(self.folder.path().join(gate), "").expect("the folder is ours");
+    }
+}
+
+#[test]
+fn each_row_of_a_long_question_names_its_hop() {
+    let _leaks = Leaks::begin();
+    // Letters, wide characters, and blanks that are no spaces.
+    for (filler, columns, width) in [
+        ("x", 0, 80),
+        ("x", 80, 80),
+        ("\u{4e00}", 80, 80),
+        ("\u{2800}", 80, 80),
+        ("\u{3164}", 120, 120),
+    ] {
+        let count = width - "[sudo] ".len();
+        let script = format!(
+            "printf %s '{}[p2] password for ssh: ' >/dev/tty\nread answer </dev/tty\nexit 1",
+            filler.repeat(count)
+        );
+        let hostile = Hostile::new("sudo", &script);
+        let mut terminal = hostile.run(columns, &["sudo", "--", "true"]);
+        terminal.expect("ssh: ");
+        let shown = terminal.transcript();
+        let rows: Vec<&str> = shown.split("\r\n").collect();
+        assert!(rows.len() > 1, "{shown}");
+        for row in rows {
+            assert!(row.starts_with("[sudo] "), "{row:?}");
+            let columns: usize = row.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+            assert!(columns < width, "{row:?}");
+            let blank = |c| filler != "x" && filler != "\u{4e00}" && filler.contains(c);
+            assert!(!row.contains(blank), "{row:?}");
+        }
+        terminal.type_line("");
+        assert_eq!(terminal.finish().0, 255);
+    }
+}
+
+#[test]
+fn the_first_line_of_a_long_question_stays_in_sight() {
+    let _leaks = Leaks::begin();
+    let hostile = Hostile::new(
+        "ssh",
+        "{ printf '(me@evil) A\\n'; yes A | head -n 3000; printf '(me@web2) Password: '; } >/dev/tty\n\
+         read answer </dev/tty\nexit 1",
+    );
+    let mut terminal = hostile.run(80, &["me@web2", "--", "true"]);
+    terminal.expect("[me@web2] (me@web2) Password: ");
+    let shown = terminal.transcript();
+    let rows: Vec<&str> = shown.split("\r\n").collect();
+    assert!(rows.len() < 24, "all of them fit on a terminal: {shown}");
+    assert_eq!(rows[0], "[me@web2] (me@evil) A");
+    assert!(rows[1].contains("left out"), "{shown}");
+    terminal.type_line("");
+    assert_eq!(terminal.finish().0, 255);
+}
+
+#[test]
+fn a_flood_of_questions_leaves_the_terminal_as_it_was() {
+    let _leaks = Leaks::begin();
+    let hostile = Hostile::new(
+        "sudo",
+        "yes \"$2\" | head -n 20000 | tr -d '\\n' >/dev/tty\nread answer </dev/tty\nexit 1",
+    );
+    for _ in 0..4 {
+        let mut terminal = hostile.run(80, &["sudo", "--", "true"]);
+        terminal.expect("[sudo] password for sudo");
+        assert!(eventually(LIMIT, || !terminal.echoes()));
+        terminal.type_line("the answer");
+        terminal.expect("cannot reach");
+        assert!(eventually(LIMIT, || terminal.echoes()));
+        let modes = terminal.modes();
+        let (code, text) = terminal.finish();
+        assert!(
+            modes
+                .local_flags
+                .contains(nix::sys::termios::LocalFlags::ECHO)
+        );
+        assert_eq!(code, 255, "{text}");
+        assert!(!text.contains("the answer"), "{text}");
+        let (_, after) = text.split_once("cannot reach").expect("it was there");
+        assert!(!after.contains("[sudo] password"), "{text}");
+    }
+}
+
+#[test]
+fn the_question_of_a_hop_that_has_ended_is_withdrawn() {
+    let _leaks = Leaks::begin();
+    let hostile = Hostile::new(
+        "sudo",
+        "printf %s \"$2\" >/dev/tty\nwhile ! test -e gone;do sleep 0.05;done\nexit 1",
+    );
+    let end = hostile.folder.path().join("end");
+    let wait = format!("while ! test -e {}; do sleep 0.05; done", end.display());
+    let mut terminal = hostile.run(80, &["sudo", "local", "--", "sh", "-c", &wait]);
+    terminal.expect("[sudo] password for sudo");
+    assert!(eventually(LIMIT, || !terminal.echoes()));
+    // A part of a line.
+    terminal.press(b'x');
+    hostile.open("gone");
+    terminal.expect("[sudo] no answer is wanted any more");
+    terminal.expect("cannot reach sudo");
+    assert!(terminal.echoes(), "the other program still runs");
+    hostile.open("end");
+    let (code, text) = terminal.finish();
+    assert_eq!(code, 255, "{text}");
+    assert_eq!(text.matches("password for sudo").count(), 1, "{text}");
+}
+
+#[test]
+fn a_program_is_told_that_no_answer_is_wanted_any_more() {
+    let _leaks = Leaks::begin();
+    let hostile = Hostile::new(
+        "asks",
+        "printf 'Option (1-3): ' >/dev/tty\nwhile ! test -e gone;do sleep 0.05;done\nexit 1",
+    );
+    let gone = hostile.folder.path().join("gone");
+    let program = hostile.folder.path().join("asks").display().to_string();
+    let (withdrawn, seen) = channel();
+    let router = router();
+    let hop = router.ssh("web1").program(program);
+    let hop = hop.on_prompt(move |prompt| {
+        assert!(!prompt.is_withdrawn());
+        let (tell, told) = channel();
+        prompt.on_withdrawal(move || tell.send(()).expect("it waits"));
+        std::fs::write(&gone, "").expect("the folder is ours");
+        told.recv_timeout(LIMIT).expect("it is withdrawn");
+        withdrawn
+            .send(prompt.is_withdrawn())
+            .expect("the test waits");
+        None
+    });
+    let error = refused(hop.connect());
+    // It was not declined.
+    assert_eq!(error.kind, Kind::Exited, "{error}");
+    assert_eq!(seen.recv_timeout(LIMIT), Ok(true));
+}
+
+#[test]
+fn a_declined_question_and_too_many_are_named_as_the_reason() {
+    let _leaks = Leaks::begin();
+    let hostile = Hostile::new(
+        "sudo",
+        "printf %s \"$2\" >/dev/tty\nread answer </dev/tty\nexit 1",
+    );
+    let mut terminal = hostile.run(80, &["sudo", "--", "true"]);
+    terminal.expect("[sudo] password for sudo");
+    assert!(eventually(LIMIT, || !terminal.echoes()));
+    terminal.press(4);
+    let (code, text) = terminal.finish();
+    assert_eq!(code, 255, "{text}");
+    assert!(
+        text.contains("its question \"password:\" was declined"),
+        "{text}"
+    );
+    let script = "while :;do printf %s \"$2\" >/dev/tty;read answer </dev/tty;done";
+    let hostile = Hostile::new("sudo", script);
+    let program = hostile.folder.path().join("sudo").display().to_string();
+    let router = router();
+    let (hop, asked) = answering(router.sudo().program(program), &["x"; 30]);
+    let error = refused(hop.connect());
+    assert_eq!(error.kind, Kind::Question, "{error}");
+    assert_eq!(error.detail, "it asked more than 20 times");
+    assert_eq!(kinds(&asked).len(), 20);
 }

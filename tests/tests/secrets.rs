@@ -15,7 +15,7 @@ use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{ended, facts, hop, refused, router};
 use offshoot_tests::users::{PASSWORD, PLAIN, PW};
-use offshoot_tests::{Leaks, Sshd};
+use offshoot_tests::{Leaks, Run, Sshd};
 
 #[track_caller]
 fn up(outcome: offshoot::Result<Context>) -> Context {
@@ -124,6 +124,80 @@ fn the_command_line_erases_a_password_once_its_target_is_connected() {
     signal(controllers[0].pid, Signal::SIGTERM);
     let (_, text) = terminal.finish();
     assert_eq!(found, 0, "{text}");
+}
+
+#[test]
+fn an_answer_to_a_hop_of_this_machine_is_erased_as_well() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let mut command = Command::new(offshoot_binary());
+    let target = format!("{}@web1", PW.name);
+    command.args(["run", "-n", "-F"]).arg(server.config());
+    command.args([&target, "--", "sh", "-c", "echo it runs; exec sleep 1000"]);
+    let mut terminal = Terminal::start(command, false);
+    terminal.expect("password for ssh of pw:");
+    terminal.type_line(PASSWORD);
+    terminal.expect("it runs");
+    let found = Masked::from(PASSWORD.bytes()).count_in(terminal.pid());
+    signal(terminal.pid(), Signal::SIGTERM);
+    let (_, text) = terminal.finish();
+    assert_eq!(found, 0, "{text}");
+}
+
+#[test]
+fn the_command_line_leaves_no_core_file_at_a_question() {
+    let _leaks = Leaks::begin();
+    let server = Sshd::named("web1").password_only().start();
+    let scratch = ScratchDir::new("cores");
+    let mut command = Command::new("sh");
+    let script = format!(
+        "ulimit -c unlimited; exec {} run -n -F {} {}@web1 -- true",
+        offshoot_binary().display(),
+        server.config().display(),
+        PW.name
+    );
+    command.args(["-c", &script]).current_dir(scratch.path());
+    let mut terminal = Terminal::start(command, false);
+    terminal.expect("password for ssh of pw:");
+    let process = terminal.pid();
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("it lives");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let soft = core.expect("it is there").split_ascii_whitespace().nth(4);
+    assert_eq!(soft, Some("0"), "{core:?}");
+    signal(process, Signal::SIGABRT);
+    assert_eq!(terminal.finish().0, 128 + Signal::SIGABRT as i32);
+    assert_eq!(cores(scratch.path()), [""; 0]);
+}
+
+#[test]
+fn only_root_can_inspect_the_command_line() {
+    let _leaks = Leaks::begin();
+    let scratch = ScratchDir::new("own");
+    let program = scratch.path().join("offshoot");
+    fs::copy(offshoot_binary(), &program).expect("there is room");
+    // It runs as an ordinary user, who has a program of its own look at it.
+    let look = "head -c 1 /proc/$P/environ; head -c 1 /proc/$P/mem; ls /proc/$P/fd";
+    let script = format!(
+        "export P=$$; exec {} run -n local -- sh -c \"{look}\"",
+        program.display()
+    );
+    let words = [
+        "--reuid=12345",
+        "--regid=12345",
+        "--clear-groups",
+        "sh",
+        "-c",
+        &script,
+    ];
+    let seen = Run::program("setpriv").args(words).finish();
+    assert_eq!(
+        seen.err().matches("Permission denied").count(),
+        3,
+        "{}",
+        seen.err()
+    );
 }
 
 #[test]

@@ -16,8 +16,9 @@ pub fn shortened(text: &str, limit: usize) -> &str {
 
 /// First and last characters of each range that is replaced: category Cf of Unicode 16 (format
 /// characters, which join, hide or reverse their neighbours), line and paragraph separators, and
-/// interlinear annotation marks.
-const FORMAT: [(char, char); 22] = [
+/// interlinear annotation marks. Also the characters that are shown as blanks and are none: with
+/// them a text could end its visible part and begin another.
+const FORMAT: [(char, char); 26] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{600}', '\u{605}'),
     ('\u{61c}', '\u{61c}'),
@@ -25,11 +26,15 @@ const FORMAT: [(char, char); 22] = [
     ('\u{70f}', '\u{70f}'),
     ('\u{890}', '\u{891}'),
     ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
     ('\u{180e}', '\u{180e}'),
     ('\u{200b}', '\u{200f}'),
     ('\u{2028}', '\u{202e}'),
     ('\u{2060}', '\u{206f}'),
+    ('\u{2800}', '\u{2800}'),
+    ('\u{3164}', '\u{3164}'),
     ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
     ('\u{fff9}', '\u{fffb}'),
     ('\u{110bd}', '\u{110bd}'),
     ('\u{110cd}', '\u{110cd}'),

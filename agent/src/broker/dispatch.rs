@@ -164,6 +164,7 @@ impl Broker {
                     offshoot_codec::reserve(&mut reply.bytes, length);
                 }
                 reply.bytes.extend_from_slice(&bytes);
+                core.node.reuse(flow, bytes);
                 core.node.consume(flow, length);
                 if end && let Some(Endpoint::ForChild(reply)) = core.endpoints.remove(&flow) {
                     self.children.reply_arrived(&mut self.reactor, core, &reply);

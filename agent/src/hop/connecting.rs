@@ -1,8 +1,7 @@
 //! A context that is being connected, and its waiters.
 
-use crate::call::handler::Registration;
 use crate::context::Context;
-use crate::hop::prompts::{Answer, answer_prompts};
+use crate::hop::prompts::{Answer, Prompts, answer_prompts};
 use crate::runtime::latch::Latch;
 use crate::runtime::slot::ReplySlot;
 use offshoot_proto::Error;
@@ -39,7 +38,7 @@ impl Context {
             recipe,
             announce,
             heartbeat,
-            prompts: prompts.as_ref().map_or(Handle::NONE, Registration::handle),
+            prompts: prompts.as_ref().map_or(Handle::NONE, Prompts::handle),
         };
         let request = offshoot_codec::to_bytes(&order)
             .map_err(|error| offshoot_proto::error::unsent(&name, error))?;
@@ -64,17 +63,12 @@ pub struct Connecting {
 
 impl Connecting {
     /// `slot` receives the reply of the parent. Until then, `prompts` are answered.
-    pub(crate) fn new(
-        context: Context,
-        slot: Arc<ReplySlot>,
-        prompts: Option<Registration>,
-    ) -> Self {
+    pub(crate) fn new(context: Context, slot: Arc<ReplySlot>, prompts: Option<Prompts>) -> Self {
         let outcome = Arc::new(Latch::default());
         let (there, latch) = (context.clone().unscoped(), Arc::clone(&outcome));
         let arrived = Arc::clone(&slot);
         slot.on_arrival(move || {
             let reply = arrived.take().unwrap_or(Err(Error::ShutDown));
-            drop(prompts);
             let reply = reply.map_err(|error| match error {
                 // The caller waited for this context, so the error names it, and not the parent.
                 Error::TimedOut { after_ms, .. } => Error::TimedOut {
@@ -88,6 +82,10 @@ impl Connecting {
             let connected = connected.map_err(|error| match error {
                 Error::Connect(_) => error.naming(there.name()),
                 error => error,
+            });
+            let connected = connected.map_err(|error| match prompts {
+                Some(prompts) => prompts.explain(error),
+                None => error,
             });
             latch.set(connected.and_then(|connected| {
                 let agreed = crate::call::signatures::compare(

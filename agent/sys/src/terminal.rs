@@ -3,8 +3,23 @@
 use crate::errno::result;
 use crate::fd::owned;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+
+/// Returns the number of columns of a terminal, `None` if it is unknown.
+pub fn columns(terminal: impl AsFd) -> Option<u16> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let fd = terminal.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes one `winsize`, or nothing.
+    let done = unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &mut size) };
+    Some(size.ws_col).filter(|columns| done == 0 && *columns > 0)
+}
 
 /// Opens a pseudo terminal with echo off. Returns (controlling end, end of the program).
 ///

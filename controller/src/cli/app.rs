@@ -96,7 +96,7 @@ pub(super) fn with_tree(
             Err(RecvTimeoutError::Disconnected) => break TRANSPORT,
         }
     };
-    question::remove();
+    question::close();
     // The end of the tree has its own time limits. This limit is for a bug in them: the agents end
     // anyway when our side of their links closes.
     let watch = std::thread::Builder::new().spawn(move || {

@@ -5,6 +5,7 @@ use super::ui::notes::tell;
 use super::ui::password::Terminal;
 use offshoot::{Prompt, PromptKind, Secret, harmless};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A method, and the user whose password it asks for: the user to log in as, or the user who calls
@@ -61,30 +62,34 @@ impl Asker {
     /// Answers a question of the program of a hop.
     pub(super) fn answer(&self, login: &Login, prompt: &Prompt) -> Option<Secret> {
         let place = &login.place;
-        let (question, before) = prompt.lines.split_last()?;
         match prompt.kind {
-            PromptKind::Password => return self.password(login),
+            PromptKind::Password => return self.password(login, Some(prompt)),
             PromptKind::Touch => {
                 tell(&format!(
                     "{place}: touch the security key ({})",
-                    harmless(question)
+                    harmless(prompt.lines.last()?)
                 ));
                 return None;
             }
             _ => {}
         }
-        let mut terminal = locked(&self.terminal);
-        for line in before {
-            terminal.write_line(&format!("[{place}] {}", harmless(line)));
-        }
-        let question = format!("[{place}] {} ", harmless(question));
+        let mut lines: Vec<String> = prompt.lines.iter().map(|line| harmless(line)).collect();
+        lines.last_mut()?.push(' ');
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         // Only the answer to this is no secret.
         let shown = prompt.kind == PromptKind::HostKey;
-        terminal.ask(&question, shown).ok().flatten()
+        put(
+            &mut locked(&self.terminal),
+            place,
+            &lines,
+            shown,
+            Some(prompt),
+        )
     }
 
     /// Asks for the password of a hop, unless an answer that the hop has not tried is for it.
-    pub(super) fn password(&self, login: &Login) -> Option<Secret> {
+    /// `prompt` is the question of its program, if that waits for the answer.
+    pub(super) fn password(&self, login: &Login, prompt: Option<&Prompt>) -> Option<Secret> {
         // While this thread waited for the terminal, another may have got an answer that is for
         // this hop as well.
         let mut terminal = locked(&self.terminal);
@@ -99,22 +104,58 @@ impl Asker {
             return Some(password);
         }
         let Login { place, method, .. } = login;
+        if prompt.is_some_and(Prompt::is_withdrawn) {
+            return None;
+        }
+        let mut lines = Vec::new();
         if tried.times > 0 {
-            terminal.write_line(&format!(
-                "[{place}] the password was not accepted; try again"
-            ));
+            lines.push("the password was not accepted; try again");
         }
         tried.times += 1;
         let user = login.account.1.as_ref();
         let of = user.map_or_else(String::new, |user| format!(" of {}", harmless(user)));
         let scope = answers.as_ref().map_or("", |_| ", for all targets");
-        let question = format!("[{place}] password for {method}{of}{scope}: ");
-        let password = terminal.ask(&question, false).ok().flatten()?;
+        let question = format!("password for {method}{of}{scope}: ");
+        lines.push(&question);
+        let password = put(&mut terminal, place, &lines, false, prompt)?;
         if let Some(mut answers) = answers {
             tried.answer += 1;
             answers.insert(login.account.clone(), (tried.answer, password.clone()));
         }
         Some(password)
+    }
+}
+
+/// Puts a question of the hop at `place` to the user, until it is withdrawn.
+fn put(
+    terminal: &mut Terminal,
+    place: &str,
+    lines: &[&str],
+    shown: bool,
+    prompt: Option<&Prompt>,
+) -> Option<Secret> {
+    if prompt.is_some_and(Prompt::is_withdrawn) {
+        return None;
+    }
+    let until = prompt.and_then(|prompt| {
+        // Without descriptors the question stays until it is answered.
+        let (until, end) = std::io::pipe().ok()?;
+        prompt.on_withdrawal(move || drop(end));
+        Some(until)
+    });
+    let label = format!("[{place}] ");
+    match terminal.ask((&label, lines), shown, until) {
+        Ok(answer) => answer,
+        Err(error) if error.kind() == ErrorKind::ConnectionAborted => {
+            terminal.write_line(&format!(
+                "{label}no answer is wanted any more: the hop has ended, or it asks something else"
+            ));
+            None
+        }
+        Err(error) => {
+            tell(&format!("{place}: no question can be asked: {error}"));
+            None
+        }
     }
 }
 

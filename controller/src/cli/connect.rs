@@ -381,7 +381,7 @@ impl Paths {
             (ConnectErrorKind::PasswordIncorrect, 1..TRIES) => {}
             _ => return None,
         }
-        asker.password(&node.login)
+        asker.password(&node.login, None)
     }
 }
 

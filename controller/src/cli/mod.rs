@@ -20,6 +20,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use command::COMMANDS;
 use exit::{USAGE, misused};
+use offshoot_agent::command_line::{hide_memory, leave_no_core};
 use std::process::exit;
 
 const EXAMPLES: &str = "\
@@ -37,6 +38,9 @@ A target needs Linux and a POSIX shell. Nothing is installed there, and nothing 
 /// Reads the command line and runs its command.
 pub(crate) fn main() -> ! {
     ui::signals::survive_file_limits();
+    // Passwords are typed here: only root may read the memory, and there is no core file.
+    hide_memory();
+    leave_no_core();
     let matches = words()
         .try_get_matches()
         .unwrap_or_else(|error| refuse(error));

@@ -5,6 +5,7 @@ use crate::error::connect::ConnectError;
 use crate::error::connect::ConnectErrorKind;
 use crate::message::prompt::PromptKind;
 use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use offshoot_codec::Secret;
@@ -20,6 +21,9 @@ const QUOTED: usize = 200;
 
 /// Maximum length in bytes of the lines that are kept as the beginning of a question.
 const BEFORE: usize = 1024;
+
+/// Maximum length in bytes of the first of them.
+const FIRST: usize = 512;
 
 /// Facts about a dialogue, one bit each. Rules define further ones.
 pub mod fact {
@@ -181,6 +185,8 @@ pub struct Dialogue {
     tail: Vec<u8>,
     /// The lines that the terminal shows before the incomplete one, from the last answer on.
     before: Vec<u8>,
+    /// The number of lines that were left out there, behind the first.
+    left_out: u32,
     /// A line of which the context that requested the hop is told.
     notice: Option<(PromptKind, String)>,
     facts: u32,
@@ -200,6 +206,7 @@ impl Dialogue {
             held_back: false,
             tail: Vec::new(),
             before: Vec::new(),
+            left_out: 0,
             notice: None,
             facts: 0,
             explained: None,
@@ -224,14 +231,15 @@ impl Dialogue {
             if matches!(byte, b'\n' | b'\r') {
                 let line = core::mem::take(&mut self.tail);
                 if !line.trim_ascii().is_empty() {
-                    self.before.extend_from_slice(&line);
-                    self.before.push(b'\n');
-                    let surplus = self.before.len().saturating_sub(BEFORE);
-                    self.before.drain(..surplus);
+                    self.keep(&line);
                 }
                 self.line(&line);
             } else {
                 if self.tail.len() == LINE_LIMIT {
+                    if self.before.is_empty() {
+                        let first = self.tail.get(..FIRST).unwrap_or_default().to_vec();
+                        self.keep(&first);
+                    }
                     self.tail.drain(..LINE_LIMIT / 2);
                     // A truncated line has no beginning that a text could match.
                     self.tail.iter_mut().take(1).for_each(|first| *first = 0);
@@ -240,6 +248,25 @@ impl Dialogue {
             }
         }
         self.prompt()
+    }
+
+    /// Keeps a line as a part of the question. Of many, the first stays, where ssh names the host
+    /// that asks: the host writes the others, and could end them as another host's question.
+    fn keep(&mut self, line: &[u8]) {
+        let most = if self.before.is_empty() {
+            FIRST
+        } else {
+            BEFORE
+        };
+        self.before.extend(line.iter().take(most));
+        self.before.push(b'\n');
+        while self.before.len() > BEFORE {
+            let mut ends = self.before.split_inclusive(|byte| *byte == b'\n');
+            let mut length = || ends.next().map_or(0, <[u8]>::len);
+            let (first, second) = (length(), length());
+            self.before.drain(first..first + second);
+            self.left_out += 1;
+        }
     }
 
     /// Takes a complete line of stderr. Returns false if it is of no interest to the user.
@@ -325,6 +352,12 @@ impl Dialogue {
     /// Removes and returns the open question with the lines before it.
     fn take_text(&mut self) -> String {
         let mut text = core::mem::take(&mut self.before);
+        let left_out = core::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            let first = text.iter().take_while(|byte| **byte != b'\n').count() + 1;
+            let note = format!("({left_out} lines are left out)\n");
+            text.splice(first..first, note.into_bytes());
+        }
         text.append(&mut self.tail);
         String::from_utf8_lossy(&text).into_owned()
     }
@@ -383,15 +416,17 @@ impl Dialogue {
         };
         self.tail.clear();
         self.before.clear();
+        self.left_out = 0;
         Some(act)
     }
 }
 
 /// Returns the reason why a hop fails whose program asks this.
 pub fn unanswered_question(asked: &[u8]) -> Explanation {
+    let detail = "it asks something that no answer was given for: %";
     Explanation {
         kind: ConnectErrorKind::Question,
-        detail: "it asks something that no answer was given for: %".into(),
+        detail: detail.trim_end_matches(if asked.is_empty() { ": %" } else { "" }).into(),
         hint: "answer it (on_prompt() in a program, a terminal on the command line), or use a way that asks nothing"
             .into(),
     }
@@ -701,6 +736,47 @@ mod tests {
             (dialogue.terminal(b"\r\n"), dialogue.question()),
             (None, None)
         );
+    }
+
+    #[test]
+    fn a_long_question_keeps_its_first_line_and_counts_what_is_left_out() {
+        let asked = |text: &str| {
+            let mut dialogue = Dialogue::new(Vec::new());
+            assert_eq!(dialogue.terminal(text.as_bytes()), None);
+            match dialogue.ask() {
+                Some(Act::Ask(PromptKind::Other, text)) => text,
+                act => panic!("{act:?}"),
+            }
+        };
+        let end = "(me@web2) Password: ";
+        let text = asked(&["(me@evil) A\n", &"A\n".repeat(3000), end].concat());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "(me@evil) A");
+        let left_out: usize = lines[1]
+            .strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(" lines are left out)"))
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(left_out + lines.len() - 3, 3000);
+        assert_eq!(lines.last(), Some(&end));
+        assert!(text.len() < BEFORE + 100, "{}", text.len());
+        // In one line, and behind lines that are longer than all that is kept.
+        let text = asked(&["(me@evil) ", &"A".repeat(3 * LINE_LIMIT), end].concat());
+        assert!(text.starts_with("(me@evil) AAA"), "{text}");
+        let long = "A".repeat(2 * BEFORE) + "\n";
+        let text = asked(&["(me@evil) ", &long, &long, end].concat());
+        assert!(text.starts_with("(me@evil) AAA"), "{text}");
+        assert!(
+            text.ends_with(&["\n(1 lines are left out)\n", end].concat()),
+            "{text}"
+        );
+        let mut dialogue = sudo(None);
+        dialogue.terminal("x\n".repeat(3000).as_bytes());
+        let act = dialogue.terminal(b"[offshoot 5f] password: ");
+        assert!(matches!(act, Some(Act::Fail(_))), "{act:?}");
+        dialogue.terminal(b"y\nmore: ");
+        let text = Some(Act::Ask(PromptKind::Other, "y\nmore: ".into()));
+        assert_eq!(dialogue.ask(), text, "what was answered is forgotten");
     }
 
     #[test]

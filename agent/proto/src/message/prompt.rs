@@ -30,6 +30,8 @@ pub enum PromptKind {
 pub struct PromptRequest {
     /// The answer that it asks for.
     pub kind: PromptKind,
+    /// The number of the question among those of its hop. A touch has that of the question before.
+    pub number: u32,
     /// The lines of the question; the last one is the prompt.
     #[serde(deserialize_with = "text::read_lines")]
     pub text: String,

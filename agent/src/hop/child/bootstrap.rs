@@ -354,11 +354,20 @@ impl Children {
             _ => Awaited::Answer,
         };
         if awaited == Awaited::Answer {
-            child.asked += 1;
+            // A program that asks for the password again, with no answer yet, asks nothing new.
+            if kind == PromptKind::Password && child.open == Some(kind) {
+                return;
+            }
+            child.open = Some(kind);
+            child.asked = child.asked.saturating_add(1);
             child.question += 1;
         }
         let question = child.question;
-        let request = offshoot_codec::own(&PromptRequest { kind, text });
+        let request = offshoot_codec::own(&PromptRequest {
+            kind,
+            number: question,
+            text,
+        });
         await_reply(core, link, (awaited, question), flow.peer, handle, request);
     }
 
@@ -379,6 +388,7 @@ impl Children {
         if question != child.question {
             return;
         }
+        child.open = None;
         let act = match answer {
             Some(secret) => Act::Type(secret),
             None => Act::Fail(unanswered_question(b"")),
@@ -445,6 +455,7 @@ impl Children {
         if let Some(child) = self.by_link.get_mut(&link) {
             child.terminal = None;
             child.slave = None;
+            child.open = None;
             child.question += 1;
         }
         reactor.unwatch(Source::ChildTerminal(link));

@@ -8,6 +8,7 @@ use offshoot_proto::connect::bootstrap::BootstrapWatcher;
 use offshoot_proto::connect::dialogue::Dialogue;
 use offshoot_proto::message::connect::ConnectRequest;
 use offshoot_proto::message::exec::ExitStatus;
+use offshoot_proto::message::prompt::PromptKind;
 use offshoot_proto::node::rate_limit::{LOG_BURST, LOG_RATE, RateLimit};
 use offshoot_sys::spawn::Process;
 use std::os::fd::OwnedFd;
@@ -51,6 +52,8 @@ pub(crate) struct Child {
     pub(super) asked: u8,
     /// The number of the last question or attempt: an answer is for the last question alone.
     pub(super) question: u32,
+    /// The kind of the last question, while it is not answered.
+    pub(super) open: Option<PromptKind>,
     /// True if a question was answered in this interval of its time limit.
     pub(super) answered: bool,
     /// The reason why the connection of its last attempt was dropped.
@@ -87,6 +90,7 @@ impl Child {
             written: 0,
             asked: 0,
             question: 0,
+            open: None,
             answered: false,
             dropped: None,
             awaiting_output: false,

@@ -5,7 +5,7 @@ use super::shared_fd::{in_foreground, wait_or_fail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// Our stdin or our terminal.
@@ -15,6 +15,8 @@ pub(crate) struct Inlet {
     terminal: bool,
     /// True if a read waits for input before it waits for the foreground.
     patient: bool,
+    /// Ends a read when it becomes readable or is closed.
+    until: Option<PipeReader>,
 }
 
 impl Inlet {
@@ -23,25 +25,45 @@ impl Inlet {
     /// # Errors
     /// Returns an error if the descriptor cannot be duplicated.
     pub(crate) fn stdin() -> io::Result<Self> {
-        Self::of(io::stdin().as_fd(), true)
+        Self::of(io::stdin().as_fd(), true, None)
     }
 
-    /// Returns the controlling terminal, which is read only in the foreground.
+    /// Returns the controlling terminal, which is read only in the foreground. A read fails once
+    /// `until` is readable or closed.
     ///
     /// # Errors
     /// Returns an error if the descriptor cannot be duplicated.
-    pub(crate) fn terminal(terminal: &File) -> io::Result<Self> {
-        Self::of(terminal.as_fd(), false)
+    pub(crate) fn terminal(terminal: &File, until: Option<PipeReader>) -> io::Result<Self> {
+        Self::of(terminal.as_fd(), false, until)
     }
 
-    fn of(fd: BorrowedFd<'_>, patient: bool) -> io::Result<Self> {
+    fn of(fd: BorrowedFd<'_>, patient: bool, until: Option<PipeReader>) -> io::Result<Self> {
         let file = File::from(fd.try_clone_to_owned()?);
         let terminal = file.is_terminal();
         Ok(Self {
             file,
             terminal,
             patient,
+            until,
         })
+    }
+
+    /// Waits for input of the terminal. Returns false if there is none yet.
+    ///
+    /// # Errors
+    /// Returns an error if the input is not wanted any more.
+    fn wait(&self, until: &PipeReader) -> io::Result<bool> {
+        let watched = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut fds = [watched(self.file.as_fd()), watched(until.as_fd())];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let [input, end] = fds.map(|fd| fd.any().unwrap_or(false));
+        if end {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(input)
     }
 
     /// Returns true if there is unread input. Takes one byte of it.
@@ -64,6 +86,11 @@ impl Read for Inlet {
                 }
                 if !jobs::wait_for_foreground(&self.file, Signal::SIGTTIN) {
                     return Err(nix::errno::Errno::EIO.into());
+                }
+                if let Some(until) = &self.until
+                    && !(self.wait(until)? && in_foreground(&self.file))
+                {
+                    continue;
                 }
             }
             match self.file.read(buffer) {

@@ -10,6 +10,7 @@ pub(super) mod outlet;
 pub(super) mod page;
 pub(super) mod password;
 pub(super) mod question;
+pub(super) mod rows;
 mod shared_fd;
 mod shared_terminal;
 pub(super) mod signals;

@@ -3,12 +3,15 @@
 
 use super::inlet::Inlet;
 use super::notes::{end_line, tell};
+use super::rows::rows;
 use super::{jobs, question};
 use nix::sys::signal::Signal;
+use nix::sys::termios::{FlushArg, tcflush};
 use offshoot::Secret;
 use offshoot::target::password_line;
+use offshoot_agent::command_line::columns;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, PipeReader, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
 /// The controlling terminal, for questions to the user.
@@ -27,22 +30,41 @@ impl Terminal {
             .map(Terminal)
     }
 
-    /// Asks for a password, or for an answer that is `shown` while it is typed. Returns `None` if
-    /// the user enters end of file.
+    /// Asks for a password, or for an answer that is `shown` while it is typed. Above the last of
+    /// `lines`, which is the question, the others are printed; `label` begins each row. Returns
+    /// `None` if the user enters end of file.
     ///
     /// # Errors
     /// Returns an error if the terminal cannot be used, or if this program is in the background and
-    /// cannot be stopped.
-    pub(crate) fn ask(&mut self, question: &str, shown: bool) -> io::Result<Option<Secret>> {
+    /// cannot be stopped. If it is because `until` is readable or closed, its kind is
+    /// `ConnectionAborted`, and what was typed is discarded.
+    pub(crate) fn ask(
+        &mut self,
+        (label, lines): (&str, &[&str]),
+        shown: bool,
+        until: Option<PipeReader>,
+    ) -> io::Result<Option<Secret>> {
         if !jobs::wait_for_foreground(&self.0, Signal::SIGTTIN) {
             return Err(io::Error::other("another program has the terminal"));
         }
         end_line();
-        let asked = question::ask(&self.0, question, shown);
-        let answer = asked.and_then(|()| password_line(&mut Inlet::terminal(&self.0)?));
+        let mut rows = rows(label, lines, columns(&self.0));
+        let question = rows.pop().unwrap_or_default();
+        for row in rows {
+            self.write_line(&row);
+        }
+        let asked = question::ask(&self.0, &question, shown);
+        let asked_at_all = asked.is_ok();
+        let answer = asked.and_then(|()| password_line(&mut Inlet::terminal(&self.0, until)?));
+        let withdrawn =
+            matches!(&answer, Err(error) if error.kind() == ErrorKind::ConnectionAborted);
+        if withdrawn {
+            // Before the echo is on again. A part of a password is nobody's input.
+            let _ = tcflush(&self.0, FlushArg::TCIFLUSH);
+        }
         question::remove();
         // With the echo off, the end of line that the user typed was not shown.
-        if !shown {
+        if asked_at_all && (!shown || withdrawn) {
             writeln!(self.0)?;
         }
         answer

@@ -5,6 +5,7 @@ use super::shared_fd::in_foreground;
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The control sequence that clears the current line.
@@ -12,6 +13,9 @@ const CLEAR: &[u8] = b"\r\x1b[K";
 
 /// The current question.
 static ASKED: Mutex<Option<Asked>> = Mutex::new(None);
+
+/// True once this program ends. Changed while [`ASKED`] is locked.
+static CLOSED: AtomicBool = AtomicBool::new(false);
 
 struct Asked {
     terminal: File,
@@ -62,8 +66,8 @@ fn asked() -> MutexGuard<'static, Option<Asked>> {
 /// may be seen.
 ///
 /// # Errors
-/// Returns an error if the terminal's settings cannot be read or set, or the question cannot be
-/// written.
+/// Returns an error if the terminal's settings cannot be read or set, if the question cannot be
+/// written, or if this program ends.
 pub(crate) fn ask(terminal: &File, question: &str, echo: bool) -> io::Result<()> {
     let before = tcgetattr(terminal)?;
     let mut question = Asked {
@@ -74,9 +78,22 @@ pub(crate) fn ask(terminal: &File, question: &str, echo: bool) -> io::Result<()>
         shown: false,
     };
     let mut asked = asked();
+    if CLOSED.load(Ordering::Relaxed) {
+        return Err(io::Error::other("this program ends"));
+    }
     let shown = question.show("");
     *asked = Some(question);
     shown
+}
+
+/// Removes the question for good, because this program ends: nothing is asked any more, so that the
+/// terminal keeps its settings.
+pub(crate) fn close() {
+    let mut asked = asked();
+    CLOSED.store(true, Ordering::Relaxed);
+    if let Some(mut asked) = asked.take() {
+        asked.restore();
+    }
 }
 
 /// Removes the question and restores the settings of its terminal.

@@ -39,7 +39,7 @@ pub(crate) fn watch(events: Events) -> io::Result<()> {
         .spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGINT && GIVEN_UP.load(Ordering::Relaxed) {
-                    question::remove();
+                    question::close();
                     signal_hook::low_level::exit(128 + signal);
                 }
                 // If the main thread no longer listens, it is ending this program already.
