@@ -613,6 +613,34 @@ fn disturbing_settings_are_reset_unless_requested() {
 }
 
 #[test]
+fn requested_options_that_leave_no_link_are_refused() {
+    let check = |option: &str| with!(Ssh::new("web1"), options: vec![option.to_owned()],).check();
+    for option in [
+        "SessionType=none",
+        "sessiontype subsystem",
+        " StdinNull = yes",
+        "stdinnull \"yes\"",
+        "ForkAfterAuthentication=yes",
+        "RemoteCommand=top",
+    ] {
+        let bad = check(option).expect_err(option);
+        assert!(bad.key == "option" && !bad.advice.is_empty(), "{bad}");
+    }
+    for option in [
+        "SessionType=default",
+        "StdinNull=no",
+        "RemoteCommand none",
+        "Compression=yes",
+        "SessionType",
+        "",
+    ] {
+        assert_eq!(check(option), Ok(()), "{option}");
+    }
+    let blank = offshoot_agent::method::Command::new(Vec::<String>::new());
+    assert!(blank.check().is_err(), "a command has words");
+}
+
+#[test]
 fn sudo_asks_with_a_prompt_of_our_own_and_short_flags() {
     let recipe = with!(Sudo::default(), user: "postgres".into(),
     login: true,
@@ -665,6 +693,18 @@ fn sudo_error_lines_are_recognised() {
         ("sudo: you must have a tty to run sudo", Denied),
         ("sudo: unknown user nobody-here", NoSuchUser),
         ("sudo: a password is required", PasswordRequired),
+        (
+            "sudo: The \"no new privileges\" flag is set, which prevents sudo from running as root.",
+            Denied,
+        ),
+        (
+            "sudo: effective uid is not 0, is /usr/bin/sudo on a file system with the 'nosuid' option set?",
+            Denied,
+        ),
+        (
+            "sudo: /usr/bin/sudo must be owned by uid 0 and have the setuid bit set",
+            Denied,
+        ),
     ] {
         assert_eq!(verdict(&recipe, line), Some(kind), "{line}");
     }
@@ -701,13 +741,14 @@ fn su_and_runuser_name_the_user_and_a_login_shell() {
     let login = with!(Su::default(), user: "postgres".into(), login: true,).recipe("");
     assert_eq!(login.argv, ["su", "-l", "postgres", "-c"]);
     let runuser = with!(Runuser::default(), user: "postgres".into(),).recipe("");
-    assert_eq!(runuser.argv, ["runuser", "-u", "postgres", "--"]);
+    assert!(runuser.argv[2].contains(":/usr/sbin:"), "{runuser:?}");
+    assert_eq!(runuser.argv[4..], ["runuser", "-u", "postgres", "--"]);
     assert_eq!(
         (runuser.attach, runuser.hop.as_str()),
         (Attach::Words, "runuser:postgres")
     );
     let login = with!(Runuser::default(), user: "postgres".into(), login: true,).recipe("");
-    assert_eq!(login.argv, ["runuser", "-l", "postgres", "-c"]);
+    assert_eq!(login.argv[4..], ["runuser", "-l", "postgres", "-c"]);
     assert_eq!(login.attach, Attach::Line);
 }
 
@@ -786,6 +827,7 @@ fn su_error_lines_of_other_systems_are_recognised() {
         // busybox.
         (false, "su: unknown user ghost", Some(NoSuchUser)),
         (true, "su: incorrect password", Some(PasswordIncorrect)),
+        (false, "su: must be suid to work properly", Some(Denied)),
         // util-linux 2.40.
         (false, "su: user ghost does not exist", Some(NoSuchUser)),
         (true, "su: Permission denied", Some(Denied)),

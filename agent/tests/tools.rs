@@ -2,6 +2,7 @@
 //! reaction to the tools' messages.
 
 use offshoot_agent::ConnectErrorKind as Kind;
+use offshoot_agent::method::spec::BadOption;
 use offshoot_agent::method::{Docker, Incus, Jail, Kubectl, Lxd, Method, Table, Tool, registry};
 use offshoot_proto::connect::bootstrap::{BootstrapWatcher, Retry};
 use offshoot_proto::connect::dialogue::Dialogue;
@@ -39,6 +40,21 @@ fn words(method: &str, values: &[(&str, &str)], expected: &str) {
     assert_eq!(recipe.argv.join(" "), expected);
     assert_eq!(recipe.attach, Attach::Words);
     assert!(!recipe.terminal && !recipe.hint.is_empty());
+}
+
+/// Asserts the words of a tool behind the script that finds it. `...` stands for the script behind
+/// the tool. A tool with a clean environment gets nothing of its caller's.
+#[track_caller]
+fn found(method: &str, values: &[(&str, &str)], clean: bool, expected: &str) {
+    let mut argv = recipe(method, values).argv;
+    assert_eq!([&argv[0], &argv[1], &argv[3]], ["sh", "-c", "sh"]);
+    assert!(argv[2].contains(":/usr/sbin:"), "{}", argv[2]);
+    assert_eq!(argv[2].contains("env -i "), clean, "{}", argv[2]);
+    let behind = argv.len() - 2;
+    assert_eq!(argv[behind].contains("HOME="), clean, "{}", argv[behind]);
+    assert!(argv[behind].contains("unset LANGUAGE"), "{}", argv[behind]);
+    argv[behind] = "...".into();
+    assert_eq!(argv[4..].join(" "), expected);
 }
 
 /// Returns the kind and the reason after these lines, of which the last explains the failure.
@@ -124,10 +140,11 @@ fn podman_executes_in_a_container_or_runs_an_image_without_keys() {
 
 #[test]
 fn chroot_speaks_english_until_the_shell_runs() {
-    words(
+    found(
         "chroot",
         &[("root", "/r"), ("user", "u")],
-        "env LANGUAGE=en chroot --userspec=u /r sh -c unset LANGUAGE;exec \"$@\" sh",
+        true,
+        "chroot --userspec=u /r sh -c ... sh",
     );
     assert!(
         recipe("chroot", &[("root", "-r")])
@@ -139,16 +156,32 @@ fn chroot_speaks_english_until_the_shell_runs() {
 
 #[test]
 fn unshare_makes_the_listed_namespaces() {
-    let behind = "-- sh -c unset LANGUAGE;exec \"$@\" sh";
+    let behind = "-- sh -c ... sh";
     for (list, flags) in [
         ("net", "--net"),
         ("mount+pid", "--mount --pid --mount-proc"),
         ("pid", "--pid"),
         ("user+net", "--user --net --map-root-user"),
     ] {
-        let expected = format!("env LANGUAGE=en unshare --fork --kill-child {flags} {behind}");
-        words("unshare", &[("namespaces", list)], &expected);
+        let expected = format!("unshare --fork --kill-child {flags} {behind}");
+        found("unshare", &[("namespaces", list)], false, &expected);
     }
+    // Another root and another user are other domains of trust.
+    let tool = "unshare --fork --kill-child --net";
+    let root = format!("{tool} --root=/r {behind}");
+    found(
+        "unshare",
+        &[("namespaces", "net"), ("root", "/r")],
+        true,
+        &root,
+    );
+    let user = format!("{tool} --setuid=7 --setgid=7 {behind}");
+    found(
+        "unshare",
+        &[("namespaces", "net"), ("user", "7")],
+        true,
+        &user,
+    );
     let row = registry::find("unshare").expect("it is a method");
     for list in ["", "nonsense", "net,pid", "net+", "+net"] {
         assert!(row.build(&[("namespaces", list)]).is_err(), "{list:?}");
@@ -169,9 +202,13 @@ fn setns_passes_values_as_arguments_of_its_script() {
     );
     assert_eq!(recipe.argv[..2], ["sh", "-c"]);
     assert_eq!(
-        recipe.argv[3..],
-        ["setns", "lxc", "$(x)", "net", "u", "/p", "nsenter"].map(str::to_owned)
+        recipe.argv[3..12],
+        [
+            "setns", "lxc", "$(x)", "net", "u", "/p", "nsenter", "sh", "-c"
+        ]
+        .map(str::to_owned)
     );
+    assert!(recipe.argv[2].contains("exec env -i \"PATH="));
     assert!(!recipe.argv[2].contains("$(x)"));
     assert_eq!(method("setns", &[("pid", "7")]).name(), "setns.7");
 }
@@ -290,10 +327,48 @@ fn messages_of_chroot_unshare_and_nsenter_are_told_apart() {
         ),
         (
             "chroot",
-            "env: 'chroot': No such file or directory",
+            "offshoot: no program chroot",
             Kind::Start,
-            "'chroot'",
+            "no such program there: chroot",
         ),
+        (
+            "chroot",
+            "chroot: no group specified for unknown uid: 12",
+            Kind::NoSuchUser,
+            ": 12",
+        ),
+        (
+            "chroot",
+            "chroot: can't change root directory to '--userspec=1': No such file or directory",
+            Kind::Start,
+            "busybox",
+        ),
+        (
+            "unshare",
+            "unshare: unrecognized option '--kill-child'",
+            Kind::Start,
+            "'--kill-child'",
+        ),
+        (
+            "setns",
+            "nsenter: unrecognized option '--foo'",
+            Kind::Start,
+            "'--foo'",
+        ),
+        (
+            "setns",
+            "Error: Get \"http://unix.socket/1.0\": dial unix /var/lib/lxd/unix.socket: connect: no such file or \
+             directory",
+            Kind::Unreachable,
+            "/var/lib/lxd/unix.socket",
+        ),
+        (
+            "setns",
+            "Failed to connect to bus: Host is down",
+            Kind::Unreachable,
+            "Host is down",
+        ),
+        ("bwrap", "bwrap: Unknown option --foo", Kind::Start, "--foo"),
         (
             "unshare",
             "unshare: unshare failed: No space left on device",
@@ -333,6 +408,10 @@ fn messages_of_chroot_unshare_and_nsenter_are_told_apart() {
     let (kind, _) =
         reason("setns", &["No machine 'x' known", "setns: no leader"]).expect("it is known");
     assert_eq!(kind, Kind::NotFound, "the tool has said more");
+    let away =
+        "Error: Get \"http://unix.socket/1.0\": dial unix /x: connect: no such file or directory";
+    let (kind, _) = reason("setns", &[away, "setns: no leader"]).expect("it is known");
+    assert_eq!(kind, Kind::Unreachable, "the daemon is away");
 }
 
 /// Returns the failure of a hop whose program printed this and ended with status 126.
@@ -461,7 +540,7 @@ fn other_tools_get_their_values_as_their_own_arguments() {
         &format!("{nspawn} --machine=m --"),
     );
     let bwrap = "--dev /dev --proc /proc";
-    words(
+    found(
         "bwrap",
         &[
             ("root", "/r"),
@@ -470,14 +549,17 @@ fn other_tools_get_their_values_as_their_own_arguments() {
             ("dir", "/d"),
             ("arg", "--x"),
         ],
+        true,
         &format!(
-            "bwrap --die-with-parent --bind /r / {bwrap} --unshare-user --uid 7 --gid 7 --setenv A b=c --chdir /d --x --"
+            "bwrap --die-with-parent --bind /r / {bwrap} --unshare-user --uid 7 --gid 7 --setenv A b=c --chdir /d --x -- \
+             sh -c ... sh"
         ),
     );
-    words(
+    found(
         "bwrap",
         &[],
-        &format!("bwrap --die-with-parent --bind / / {bwrap} --"),
+        true,
+        &format!("bwrap --die-with-parent --bind / / {bwrap} -- sh -c ... sh"),
     );
     words(
         "machinectl",
@@ -489,8 +571,12 @@ fn other_tools_get_their_values_as_their_own_arguments() {
         ],
         "systemd-run --machine=m --quiet --collect --wait --pipe --uid=u --setenv=A=b --working-directory=/d --",
     );
-    let jail = recipe("jail", &[("jail", "j"), ("user", "u")]);
-    assert_eq!(jail.argv[3..].join(" "), "jail /usr/sbin/jexec -U u j");
+    found(
+        "jail",
+        &[("jail", "j"), ("user", "u")],
+        true,
+        "/usr/sbin/jexec -U u j sh -c ... sh",
+    );
 }
 
 #[test]
@@ -655,7 +741,7 @@ fn messages_of_the_other_tools_are_told_apart() {
 
 #[test]
 fn a_value_that_a_tool_would_take_for_an_option_is_refused_in_a_program_as_well() {
-    fn wrong<T: Table>(argument: &str) -> Option<(&'static str, String)> {
+    fn wrong<T: Table>(argument: &str) -> Option<BadOption> {
         Tool::<T>::new(argument).check().err()
     }
     let option = "--kubeconfig=x";
@@ -665,7 +751,11 @@ fn a_value_that_a_tool_would_take_for_an_option_is_refused_in_a_program_as_well(
         (wrong::<Incus>("-x"), "instance"),
         (wrong::<Jail>("-l"), "jail"),
     ] {
-        assert_eq!(wrong.map(|(key, _)| key), Some(key));
+        let wrong = wrong.expect("it begins like an option");
+        assert!(
+            wrong.key == key && wrong.advice.contains("begin with -"),
+            "{wrong}"
+        );
     }
     assert_eq!(wrong::<Kubectl>("web-1"), None);
     // The words of these end their options before the argument.

@@ -140,7 +140,13 @@ fn a_plan_opens_no_password_file_and_shows_no_password() {
     let seen = plan(&[&of_file]).finish().expect_code(0).out();
     let line = format!("password   the first line of {}", file.display());
     assert!(seen.contains(&line), "{seen}");
-    assert!(seen.contains("is answered with the password"), "{seen}");
+    assert!(seen.contains("is answered with the password\n"), "{seen}");
+    let seen = plan(&["web1,password-file=-"])
+        .finish()
+        .expect_code(0)
+        .out();
+    let only = "is answered with the password, if this host asks and no host on the way\n";
+    assert!(seen.contains(only), "{seen}");
     let refused = plan(&["local/sudo,nonsense"]).finish().expect_code(2);
     assert!(refused.err().contains("no option"), "{}", refused.err());
 }

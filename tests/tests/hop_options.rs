@@ -411,3 +411,41 @@ fn the_command_line_sets_every_option_of_a_hop() {
         seen.err()
     );
 }
+
+#[test]
+fn a_name_that_a_slash_has_split_is_named_in_the_failure() {
+    let _leaks = Leaks::begin();
+    for (target, part) in [
+        (
+            "chroot:no-folder/x:1",
+            "if no-folder/x:1 is one name, put it in brackets: chroot:[no-folder/x:1]",
+        ),
+        (
+            "unshare,root=no-folder/x",
+            "if no-folder/x is one name, put it in brackets: root=[no-folder/x]",
+        ),
+    ] {
+        let run = Run::offshoot(["run", "-n", target, "--", "true"]).finish();
+        let text = run.expect_code(255).err();
+        assert!(text.contains(part), "{text}");
+    }
+    // A name in brackets is whole.
+    let run = Run::offshoot(["run", "-n", "chroot:[no-folder]/x", "--", "true"]).finish();
+    let text = run.expect_code(255).err();
+    assert!(!text.contains("one name"), "{text}");
+}
+
+#[test]
+fn stdin_has_the_password_of_one_hop() {
+    let _leaks = Leaks::begin();
+    let targets = ["web1,password-file=-", "local/sudo,password-file=-"];
+    let run = Run::offshoot(["run", "-n"])
+        .args(targets)
+        .args(["--", "true"]);
+    let text = run.stdin("secret\n").finish().expect_code(2).err();
+    assert!(
+        text.contains("stdin is read once, for a hop of web1,password-file=-"),
+        "{text}"
+    );
+    assert!(!text.contains("secret"), "{text}");
+}

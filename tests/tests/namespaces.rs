@@ -92,6 +92,82 @@ fn chroot_enters_a_folder_as_any_user() {
     assert_eq!(facts(&app).uid, APP.1);
 }
 
+/// Returns the environments of a program in a context and of the agent that has started it, and of
+/// all processes that it sees there.
+fn environments(context: &offshoot::Context) -> String {
+    let script = "env;cat /proc/[0-9]*/environ 2>&1|tr '\\0' '\\n'";
+    said(context, &["sh", "-c", script])
+}
+
+#[test]
+fn the_environment_of_the_caller_stays_outside_of_another_root() {
+    let _leaks = Leaks::begin();
+    let root = Rootfs::busybox();
+    let sleeper = Sleeper::in_root(&root);
+    let router = router();
+    let (root, pid) = (root.text(), sleeper.leader);
+    let secret = "local,env=HOSTSECRET=topsecret,env=HOME=[/secret/home]";
+    for hop in [
+        format!("chroot:[{root}]"),
+        format!("chroot:[{root}],user=app"),
+        format!("bwrap:[{root}],arg=--unshare-pid"),
+        "bwrap:[/],arg=--unshare-pid".to_owned(),
+        format!("setns,pid={pid}"),
+        format!("setns,pid={pid},user=app"),
+        format!("unshare:mount+pid,root=[{root}]"),
+        "unshare:mount+pid,user=1000".to_owned(),
+        format!("nspawn:[{root}]"),
+    ] {
+        let inside = up(&router, &format!("{secret}/{hop},env=KEPT=[two words]"));
+        let seen = environments(&inside);
+        assert!(seen.contains("KEPT=two words\n"), "{hop}: {seen}");
+        assert!(seen.contains("PATH=/"), "{hop}: {seen}");
+        assert!(!seen.contains("secret"), "{hop}: {seen}");
+        let agent = said(&inside, &["sh", "-c", "echo $PPID"]);
+        if hop.starts_with("chroot") {
+            let environ = fs::read(format!("/proc/{agent}/environ")).expect("it runs");
+            let environ = String::from_utf8_lossy(&environ).into_owned();
+            assert!(!environ.contains("secret"), "{hop}: {environ}");
+        }
+    }
+    let app = up(&router, &format!("{secret}/chroot:[{root}],user=app"));
+    let user = said(&app, &["sh", "-c", "echo $HOME $USER $LOGNAME $SHELL"]);
+    assert_eq!(user, "/tmp app app /bin/sh");
+    // The same root for the same user is the same domain of trust, as with a local hop.
+    let same = up(&router, &format!("{secret}/unshare:mount+pid"));
+    assert!(environments(&same).contains("HOSTSECRET=topsecret"));
+    drop((app, same, router));
+    let _ = fs::remove_dir_all("/run/systemd");
+}
+
+#[test]
+fn a_tool_is_found_in_sbin_by_a_user_whose_path_has_none() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    let user = "sudo:plain/local,env=PATH=[/usr/bin:/bin]";
+    for (hop, parts) in [
+        ("chroot:[/]", &["only root", "sudo/chroot"][..]),
+        ("runuser", &["only root", "sudo/runuser"]),
+    ] {
+        fails(&router, &format!("{user}/{hop}"), Kind::Denied, parts);
+    }
+    let root = up(&router, "local,env=PATH=[/usr/bin:/bin]/runuser:plain");
+    assert_eq!(said(&root, &["sh", "-c", "echo $PATH"]), "/usr/bin:/bin");
+}
+
+#[test]
+fn a_sandbox_without_new_privileges_is_named() {
+    let _leaks = Leaks::begin();
+    let router = router();
+    for (target, part) in [
+        ("sudo:plain/bwrap/sudo", "no_new_privs is set"),
+        ("sudo:plain/bwrap/doas", "doas does not have the rights"),
+    ] {
+        let error = fails(&router, target, Kind::Denied, &[part]);
+        assert!(error.hint.contains("bwrap"), "{error}");
+    }
+}
+
 #[test]
 fn chroot_names_each_reason_of_a_failure() {
     let _leaks = Leaks::begin();
@@ -113,6 +189,11 @@ fn chroot_names_each_reason_of_a_failure() {
             format!("chroot:[{bare}]"),
             Kind::NoShell,
             &["no program sh", "busybox"],
+        ),
+        (
+            format!("chroot:[{root}],user=12"),
+            Kind::NoSuchUser,
+            &["no such user", ": 12", "user=12:12"],
         ),
         (
             format!("chroot:[{root}],user=ghost"),
@@ -510,7 +591,7 @@ fn bwrap_names_each_reason_of_a_failure() {
         (
             "bwrap,program=no-such-bwrap".to_owned(),
             Kind::Start,
-            &["is no-such-bwrap installed there?"],
+            &["no such program there: no-such-bwrap"],
         ),
     ] {
         fails(&router, &target, kind, parts);

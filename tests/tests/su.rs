@@ -395,8 +395,8 @@ fn runuser_becomes_any_user_from_root_alone() {
         (
             root.runuser().program("no-such-runuser"),
             Kind::Start,
-            "cannot be started",
-            "is no-such-runuser installed there?",
+            "no such program there: no-such-runuser",
+            "part of util-linux",
         ),
     ] {
         let error = refused(hop.connect());

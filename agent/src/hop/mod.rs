@@ -103,9 +103,11 @@ impl<M: Method> Hop<M> {
     fn describe(&self, nonce: &str) -> Result<(String, Recipe)> {
         let name = self.name.clone().unwrap_or_else(|| self.method.name());
         let mut recipe = self.method.recipe(nonce);
-        let valid = self.method.check().map_err(|(key, value)| {
-            let text = format!("{key} cannot be {value:?}");
-            Box::new(ConnectError::new(ConnectErrorKind::Start, text))
+        let valid = self.method.check().map_err(|bad| {
+            let text = format!("{} cannot be {:?}", bad.key, bad.value);
+            let mut error = Box::new(ConnectError::new(ConnectErrorKind::Start, text));
+            error.hint = bad.advice.into();
+            error
         });
         let applied = valid.and_then(|()| self.settings.apply(&mut recipe, nonce));
         applied.map_err(|mut error| {

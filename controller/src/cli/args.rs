@@ -69,6 +69,42 @@ pub(super) struct Connection {
     pub verbose: u8,
 }
 
+impl Connection {
+    /// Returns the options as words of a command line that connects in the same way.
+    pub(super) fn words(&self) -> Vec<String> {
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let port = self.port.map(|port| port.to_string());
+        let mut words = Vec::new();
+        let mut pair = |flag: &str, value: Option<&String>| {
+            words.extend(
+                value
+                    .into_iter()
+                    .flat_map(|value| [flag.to_owned(), value.clone()]),
+            );
+        };
+        pair("-F", self.config.as_ref());
+        pair("-i", self.identity.as_ref());
+        for option in &self.option {
+            pair("-o", Some(option));
+        }
+        pair("-l", self.login.as_ref());
+        pair("-p", port.as_ref());
+        pair("-J", self.jump.as_ref());
+        pair("--connect-timeout", number(self.connect_timeout).as_ref());
+        pair("--handshakes", number(self.handshakes).as_ref());
+        pair("--heartbeat", number(self.heartbeat).as_ref());
+        for (flag, given) in [
+            ("-A", self.forward_agent),
+            ("-C", self.compress),
+            ("--no-ask", self.no_ask),
+            ("--ask-once", self.ask_once),
+        ] {
+            words.extend(given.then(|| flag.to_owned()));
+        }
+        words
+    }
+}
+
 /// The advice for a password on the command line.
 pub(super) const NO_PASSWORDS: &str = "other users could see a password here: leave it out to be asked, or name a file with it in \
                                        the target, as in web1/sudo,password-file=[PATH]";

@@ -151,6 +151,8 @@ impl Paths {
             handshakes: connection.handshakes,
             asker: Asker::new(connection).map(Arc::new),
         };
+        // The target whose password is the first line of stdin.
+        let mut of_stdin: Option<&str> = None;
         for text in targets {
             let mut target: Target = text
                 .parse()
@@ -167,7 +169,11 @@ impl Paths {
                     Some(index) => *index,
                     None => {
                         let password = hop.password_file().map(|file| match passwords {
+                            Passwords::Read { .. } if file == "-" && of_stdin.is_some() => {
+                                Err(second_of_stdin(text, of_stdin.unwrap_or_default()))
+                            }
                             Passwords::Read { stdin_is_forwarded } => {
+                                of_stdin = of_stdin.or(Some(text).filter(|_| file == "-"));
                                 read_password(text, file, stdin_is_forwarded)
                             }
                             Passwords::Hidden => Ok(Secret::new("<password>".to_owned())),
@@ -309,10 +315,34 @@ impl Paths {
     /// Returns the hop that failed, and the reason.
     pub(super) fn wait(&self, target: usize, root: &Context) -> Result<Context, Failure> {
         let (end, hops) = self.ends[target];
-        self.reach(end, root).map_err(|failure| Failure {
-            hop: (failure.hop.0, hops),
-            ..failure
+        self.reach(end, root).map_err(|mut failure| {
+            failure.hop.1 = hops;
+            if let Error::Connect(error) = &mut failure.error
+                && error.kind == ConnectErrorKind::NotFound
+                && let Some(advice) = self.split_name(target, failure.hop.0)
+            {
+                error.hint.push_str("; ");
+                error.hint.push_str(&advice);
+            }
+            failure
         })
+    }
+
+    /// Returns advice if the name at the end of this hop of a target, counted from 1, may have been
+    /// split: a `/` ends a hop, and the rest of a name such as `localhost:5000/app:1` reads as a
+    /// host.
+    fn split_name(&self, target: usize, hop: usize) -> Option<String> {
+        let hops = self.hops(target);
+        let (failed, next) = (self.hop(hops[hop - 1]), self.hop(*hops.get(hop)?));
+        let (key, value) = failed.last_text()?;
+        let name = format!("{value}/{}", next.bare());
+        // A name in brackets is not split, and a hop with the name of its method is meant.
+        let is_split = next.method() == "ssh" && self.targets[target].contains(&name);
+        let prefix = match failed.argument_keys().contains(&key) {
+            true => format!("{}:", failed.method()),
+            false => format!("{key}="),
+        };
+        is_split.then(|| format!("if {name} is one name, put it in brackets: {prefix}[{name}]"))
     }
 
     /// Waits for a hop and all hops before it. Asks for a missing password.
@@ -438,6 +468,14 @@ impl Node {
             _ => None,
         }
     }
+}
+
+/// Returns the error for a second hop whose password would be read from stdin.
+fn second_of_stdin(target: &str, first: &str) -> String {
+    let text = format!(
+        "{target}: password-file=-: stdin is read once, for a hop of {first}; name a file for the others"
+    );
+    harmless(&text)
 }
 
 /// Reads the password of a hop from its file.

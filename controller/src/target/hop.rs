@@ -125,6 +125,19 @@ impl Hop {
         self.get_kind(|value| matches!(value, Value::PasswordFile))
     }
 
+    /// Returns the key and the value that stand last in the hop, if that is a text: of the argument
+    /// where there is no option.
+    pub fn last_text(&self) -> Option<(&'static str, &str)> {
+        let (key, value) = self.values.last()?;
+        let is_text =
+            |option: &OptionSpec| matches!(option.value, Value::Text(_) | Value::Texts(_));
+        let text = match option(self.spec(), key) {
+            Some(option) => is_text(option),
+            None => !matches!(self.spec().argument, Argument::Host),
+        };
+        text.then_some((*key, value.as_str()))
+    }
+
     /// Returns the value of the option with a kind of value.
     fn get_kind(&self, kind: impl Fn(&Value) -> bool) -> Option<&str> {
         let option = self

@@ -8,7 +8,7 @@ use super::hop::{self, Hop, Target};
 use super::inline_password;
 use super::pieces::{Piece, Result, Wrong, glyphs, without_scheme};
 use offshoot_agent::method::registry;
-use offshoot_agent::method::spec::{Argument, OptionSpec, Spec, Value};
+use offshoot_agent::method::spec::{Argument, BadOption, OptionSpec, Spec, Value};
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -141,8 +141,34 @@ fn hop(piece: &Piece<'_>) -> Result<Hop> {
     one_of_two(&hop, piece)?;
     match hop.build() {
         Ok(_) => Ok(hop),
-        Err(error) => piece.wrong(format!("{}: {error}", hop.method()), ""),
+        Err(bad) => place_of(&hop, &bad, head, options).wrong(
+            format!("{} does not take {}={}", hop.method(), bad.key, bad.value),
+            sentence(bad.advice),
+        ),
     }
+}
+
+/// Returns the part of a hop, of this head and these options, that has a bad value.
+fn place_of<'a>(hop: &Hop, bad: &BadOption, head: &Piece<'a>, options: &[Piece<'a>]) -> Piece<'a> {
+    let option = |option: &&Piece<'_>| {
+        let given = option.split_once('=');
+        given.is_some_and(|(key, value)| key.text() == bad.key && value.text() == bad.value)
+    };
+    match options.iter().find(option) {
+        Some(option) => option.clone(),
+        None if hop.argument_keys().contains(&bad.key.as_str()) => match head.split_once(':') {
+            Some((_, argument)) => argument,
+            None => head.clone(),
+        },
+        None => head.clone(),
+    }
+}
+
+/// Returns advice as a sentence.
+fn sentence(advice: &str) -> String {
+    let mut rest = advice.chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    first.map_or_else(String::new, |first| format!("{first}{}.", rest.as_str()))
 }
 
 /// Parses the argument of a hop.

@@ -400,6 +400,16 @@ fn an_invalid_target_is_explained() {
         ("web1,host-keys=never", "enforce, accept-new or ignore"),
         ("web1,timeout=0", "from 1 to"),
         ("web1,identity=", "identity is empty"),
+        ("command:[ ]", "a command has at least one"),
+        ("unshare:foo", "as in net+pid"),
+        (
+            "setns,pid=1,namespaces=foo",
+            "mount, uts, ipc, net, pid, user, cgroup and time",
+        ),
+        ("web1,option=SessionType=none", "leave it out"),
+        ("web1,option=[stdinnull  yes]", "with its stdin"),
+        ("web1,option=ForkAfterAuthentication=yes", "leave it out"),
+        ("web1,option=RemoteCommand=top", "a command of its own"),
         ("[web1", "has no ]"),
         ("web1]", "has no ["),
         ("web1%2", "not a byte"),
@@ -411,6 +421,19 @@ fn an_invalid_target_is_explained() {
         let complaint = complaint(text);
         assert!(complaint.contains(part), "{text:?} gave: {complaint}");
     }
+}
+
+#[test]
+fn an_error_of_a_value_points_at_the_value() {
+    let seen = complaint("web1/setns,pid=1,namespaces=foo,user=x");
+    assert!(
+        seen.contains(
+            "namespaces=foo,user=x\n                     ^^^^^^^^^^^^^^\nThe namespaces are "
+        ),
+        "{seen}"
+    );
+    let seen = complaint("unshare:foo");
+    assert!(seen.contains("unshare:foo\n            ^^^\n"), "{seen}");
 }
 
 #[test]

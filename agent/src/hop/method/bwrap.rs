@@ -1,7 +1,9 @@
 //! `bwrap`: a folder as the root of a sandbox of Bubblewrap, for any user.
 
 use super::spec::{Argument, OptionSpec, PasswordOf, RunsAs, Spec, Value};
-use super::tool::{ARG, Line, NO_SHELL, PROGRAM, Part, SHELL, Table, Tool, path};
+use super::tool::{
+    ARG, CLEAN, Line, NO_SHELL, NO_TOOL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, path,
+};
 use crate::context::Context;
 use crate::hop::Hop;
 use crate::hop::setters::setters;
@@ -20,12 +22,14 @@ impl Context {
 ///
 /// The folder can be written to. Nothing else is separate unless an argument says so, as in
 /// `arg=--unshare-all`. The shell inherits the streams, and bwrap passes on its exit code; it ends
-/// with its parent (`--die-with-parent`), and an agent ends with its link.
+/// with its parent (`--die-with-parent`), and an agent ends with its link. The environment of the
+/// caller stays outside; bwrap itself could clear it since 0.5 only.
 #[derive(Copy, Clone, Debug)]
 pub struct Bwrap;
 
 impl Table for Bwrap {
     const WORDS: &'static [Part] = &[
+        CLEAN,
         Part::Or("program", "bwrap"),
         Part::Is("--die-with-parent"),
         Part::Is("--bind"),
@@ -44,57 +48,67 @@ impl Table for Bwrap {
         Part::Each("dir", &["--chdir", "%"]),
         Part::Each("arg", &["%"]),
         Part::Is("--"),
+        OWN_HOME,
     ];
 
     const SETS: &'static [&'static str] = &["env", "dir"];
 
-    const LINES: &'static [&'static [Line]] = &[&[
-        Line::Means(
-            &[
-                "^bwrap: Can't find source path ",
-                ": No such file or directory",
-            ],
-            Kind::NotFound,
-            "there is no such folder: %",
-            "check the path",
-        ),
-        Line::Means(
-            &["^bwrap: Can't chdir to ", ": No such file or directory"],
-            Kind::NotFound,
-            "it has no such working directory: %",
-            "check dir=",
-        ),
-        Line::Means(
-            &["^bwrap: execvp sh: No such file or directory"],
-            Kind::NoShell,
-            NO_SHELL,
-            SHELL,
-        ),
-        Line::Means(
-            &["^bwrap: No permissions to creat"],
-            Kind::Denied,
-            "this user may not make namespaces",
-            ALLOW,
-        ),
-        Line::Means(
-            &["^bwrap: Creating new namespace failed"],
-            Kind::Denied,
-            "the kernel makes no more namespaces",
-            ALLOW,
-        ),
-        Line::Means(
-            &["^bwrap: setting up uid map: "],
-            Kind::Denied,
-            "this user may not make a user namespace: %",
-            ALLOW,
-        ),
-        Line::Otherwise(
-            &["^bwrap: Can't ", ": Permission denied"],
-            Kind::Denied,
-            "this user may not make the sandbox: it cannot %",
-            "see the permissions of the folder",
-        ),
-    ]];
+    const LINES: &'static [&'static [Line]] = &[
+        NO_TOOL,
+        &[
+            Line::Means(
+                &[
+                    "^bwrap: Can't find source path ",
+                    ": No such file or directory",
+                ],
+                Kind::NotFound,
+                "there is no such folder: %",
+                "check the path",
+            ),
+            Line::Means(
+                &["^bwrap: Can't chdir to ", ": No such file or directory"],
+                Kind::NotFound,
+                "it has no such working directory: %",
+                "check dir=",
+            ),
+            Line::Means(
+                &["^bwrap: execvp sh: No such file or directory"],
+                Kind::NoShell,
+                NO_SHELL,
+                SHELL,
+            ),
+            Line::Means(
+                &["^bwrap: Unknown option "],
+                Kind::Start,
+                "this bwrap knows no such option: %",
+                "a newer Bubblewrap may, or leave out arg=",
+            ),
+            Line::Means(
+                &["^bwrap: No permissions to creat"],
+                Kind::Denied,
+                "this user may not make namespaces",
+                ALLOW,
+            ),
+            Line::Means(
+                &["^bwrap: Creating new namespace failed"],
+                Kind::Denied,
+                "the kernel makes no more namespaces",
+                ALLOW,
+            ),
+            Line::Means(
+                &["^bwrap: setting up uid map: "],
+                Kind::Denied,
+                "this user may not make a user namespace: %",
+                ALLOW,
+            ),
+            Line::Otherwise(
+                &["^bwrap: Can't ", ": Permission denied"],
+                Kind::Denied,
+                "this user may not make the sandbox: it cannot %",
+                "see the permissions of the folder",
+            ),
+        ],
+    ];
 
     const HINT: &'static str = "bwrap with the same folder there shows the same without an agent";
 

@@ -2,7 +2,7 @@
 
 use super::spec::{Argument, PasswordOf, RunsAs, Spec};
 use super::tool::{
-    ENGLISH, Line, NO_SHELL, NO_TOOL, OWN_LANGUAGE, PROGRAM, Part, SHELL, Table, Tool, USER, path,
+    CLEAN, Line, NO_SHELL, NO_TOOL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, USER, path,
 };
 use crate::context::Context;
 use crate::hop::Hop;
@@ -22,25 +22,26 @@ impl Context {
 ///
 /// It executes the shell in its place, so the streams, signals and exit codes are those of the
 /// shell itself. Processes, network and users stay those of the machine, and so do /proc and /dev,
-/// which the folder has only if somebody has mounted them there. An agent starts without both.
-/// busybox's `chroot` is enough, but without `user`.
+/// which the folder has only if somebody has mounted them there. An agent starts without both. The
+/// environment of the caller stays outside. busybox's `chroot` is enough, but without `user`.
 #[derive(Copy, Clone, Debug)]
 pub struct Chroot;
 
 impl Table for Chroot {
     const WORDS: &'static [Part] = &[
-        ENGLISH,
+        CLEAN,
         Part::Or("program", "chroot"),
         Part::Each("user", &["--userspec=%"]),
         Part::Made(|values| values.get("root").map(path).into_iter().collect()),
-        OWN_LANGUAGE,
+        OWN_HOME,
     ];
 
+    // coreutils' chroot begins its messages with the path by which it was executed.
     const LINES: &'static [&'static [Line]] = &[
         &[
             Line::Means(
                 &[
-                    "^chroot: cannot change root directory to ",
+                    "chroot: cannot change root directory to ",
                     ": No such file or directory",
                 ],
                 Kind::NotFound,
@@ -49,7 +50,7 @@ impl Table for Chroot {
             ),
             Line::Means(
                 &[
-                    "^chroot: cannot change root directory to ",
+                    "chroot: cannot change root directory to ",
                     ": Not a directory",
                 ],
                 Kind::NotFound,
@@ -58,7 +59,7 @@ impl Table for Chroot {
             ),
             Line::Means(
                 &[
-                    "^chroot: cannot change root directory to ",
+                    "chroot: cannot change root directory to ",
                     ": Operation not permitted",
                 ],
                 Kind::Denied,
@@ -66,15 +67,21 @@ impl Table for Chroot {
                 "go there as root, as in sudo/chroot:[/srv/x], or use bwrap or unshare:user",
             ),
             Line::Means(
-                &["^chroot: cannot change root directory to "],
+                &["chroot: cannot change root directory to "],
                 Kind::Denied,
                 "the folder cannot be entered: %",
                 "see its permissions",
             ),
             // busybox's words.
             Line::Means(
+                &["chroot: can't change root directory to '--userspec="],
+                Kind::Start,
+                BUSYBOX,
+                COREUTILS,
+            ),
+            Line::Means(
                 &[
-                    "^chroot: can't change root directory to ",
+                    "chroot: can't change root directory to ",
                     ": No such file or directory",
                 ],
                 Kind::NotFound,
@@ -83,7 +90,7 @@ impl Table for Chroot {
             ),
             Line::Means(
                 &[
-                    "^chroot: can't change root directory to ",
+                    "chroot: can't change root directory to ",
                     ": Operation not permitted",
                 ],
                 Kind::Denied,
@@ -91,20 +98,32 @@ impl Table for Chroot {
                 "go there as root, as in sudo/chroot:[/srv/x]",
             ),
             Line::Means(
-                &["^chroot: invalid user"],
+                &["chroot: invalid user"],
                 Kind::NoSuchUser,
                 "it has no such user",
-                "check user=; a number needs no entry there",
+                NUMBERS,
             ),
             Line::Means(
-                &["^chroot: invalid group"],
+                &["chroot: invalid group"],
                 Kind::NoSuchUser,
                 "it has no such group",
-                "check user=; a number needs no entry there",
+                NUMBERS,
+            ),
+            Line::Means(
+                &["chroot: no group specified for unknown uid: "],
+                Kind::NoSuchUser,
+                "it has no such user, whose entry would name the group: %",
+                NUMBERS,
+            ),
+            Line::Means(
+                &["chroot: unrecognized option"],
+                Kind::Start,
+                BUSYBOX,
+                COREUTILS,
             ),
             Line::Means(
                 &[
-                    "^chroot: failed to run command ",
+                    "chroot: failed to run command ",
                     ": No such file or directory",
                 ],
                 Kind::NoShell,
@@ -112,7 +131,7 @@ impl Table for Chroot {
                 SHELL,
             ),
             Line::Means(
-                &["^chroot: can't execute 'sh': No such file or directory"],
+                &["chroot: can't execute 'sh': No such file or directory"],
                 Kind::NoShell,
                 NO_SHELL,
                 SHELL,
@@ -139,8 +158,14 @@ impl Table for Chroot {
     };
 }
 
+const BUSYBOX: &str = "this chroot, of busybox, takes no user";
+const COREUTILS: &str = "leave out user=, or name the chroot of coreutils by program=";
+const NUMBERS: &str =
+    "check user=; numbers of a user and a group need no entry there, as in user=12:12";
+
 setters!(Tool<Chroot> {
-    /// Sets the user in the folder, by name or number, with a group behind a colon if wanted.
+    /// Sets the user in the folder, by name or number, with a group behind a colon if wanted. A
+    /// number without an entry there needs a group.
     user: impl Into<String> => |method| method.put("user", user);
     /// Sets the program, if it is not `chroot`.
     program: impl Into<String> => |method| method.put("program", program);

@@ -96,6 +96,14 @@ impl Method for Command {
         recipe
     }
 
+    fn check(&self) -> Result<(), BadOption> {
+        match self.words.is_empty() {
+            true => Err(BadOption::new("words", "")
+                .because("there are no words: a command has at least one")),
+            false => Ok(()),
+        }
+    }
+
     fn name(&self) -> String {
         let program = self.words.first().map_or("", String::as_str);
         let name = program.rsplit('/').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! `doas`: another user of the same machine, where doas takes the place of sudo.
 
-use super::questions::{LOOK, check_user, hop_to, questions, short_name};
+use super::questions::{LOOK, SETUID, check_user, hop_to, questions, short_name};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -86,8 +86,8 @@ impl Method for Doas {
                 When::ALWAYS,
                 "not installed setuid",
                 Kind::Denied,
-                "doas is not installed with the rights it needs",
-                "its file has to belong to root and be setuid",
+                "doas does not have the rights that it needs",
+                SETUID,
             ),
             (
                 When::ALWAYS,
@@ -166,7 +166,7 @@ impl Method for Doas {
         recipe
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         check_user(&self.user)
     }
 

@@ -3,7 +3,7 @@
 use super::instance;
 use super::lxd::EXEC;
 use super::spec::{Argument, PasswordOf, RunsAs, Spec};
-use super::tool::{Line, Part, Table, Tool};
+use super::tool::{AN_OPTION, Line, Part, Table, Tool};
 use crate::context::Context;
 use crate::hop::Hop;
 use crate::hop::setters::setters;
@@ -46,8 +46,8 @@ impl Table for Incus {
         password_of: PasswordOf::Nobody,
     };
 
-    fn accepts(key: &str, value: &str) -> bool {
-        key != "instance" || !value.starts_with('-')
+    fn refusal(key: &str, value: &str) -> Option<&'static str> {
+        (key == "instance" && value.starts_with('-')).then_some(AN_OPTION)
     }
 }
 

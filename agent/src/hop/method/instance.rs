@@ -111,6 +111,12 @@ pub(super) const LINES: &[Line] = &[
         "add a certificate to it, with remote add",
     ),
     Line::Means(
+        &[": dial unix ", ": connect: "],
+        Kind::Unreachable,
+        "the daemon cannot be reached, at its socket %",
+        DAEMON,
+    ),
+    Line::Means(
         &["^Error: Get \"", "\": "],
         Kind::Unreachable,
         "the daemon cannot be reached: %",

@@ -1,7 +1,9 @@
 //! `jail`: a jail of FreeBSD, by `jexec`.
 
 use super::spec::{Argument, PasswordOf, RunsAs, Spec};
-use super::tool::{Line, NO_SHELL, PROGRAM, Part, SHELL, Table, Tool, USER};
+use super::tool::{
+    AN_OPTION, CLEAN, Line, NO_SHELL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, USER,
+};
 use crate::context::Context;
 use crate::hop::Hop;
 use crate::hop::setters::setters;
@@ -25,21 +27,17 @@ pub struct Jail;
 
 impl Table for Jail {
     const WORDS: &'static [Part] = &[
-        Part::Is("sh"),
-        Part::Is("-c"),
-        Part::Is(
-            "command -v \"$1\" >/dev/null 2>&1||{ echo \"jail: no program $1\">&2;exit 1;};exec \"$@\"",
-        ),
-        Part::Is("jail"),
+        CLEAN,
         // Java has a program of this name, too.
         Part::Or("program", "/usr/sbin/jexec"),
         Part::Each("user", &["-U", "%"]),
         Part::Each("jail", &["%"]),
+        OWN_HOME,
     ];
 
     const LINES: &'static [&'static [Line]] = &[&[
         Line::Means(
-            &["^jail: no program "],
+            &["^offshoot: no program "],
             Kind::Platform,
             "jails belong to FreeBSD, and agents run on Linux: there is no %",
             "use a container of Linux, as docker or lxc",
@@ -87,8 +85,8 @@ impl Table for Jail {
         password_of: PasswordOf::Nobody,
     };
 
-    fn accepts(key: &str, value: &str) -> bool {
-        key != "jail" || !value.starts_with('-')
+    fn refusal(key: &str, value: &str) -> Option<&'static str> {
+        (key == "jail" && value.starts_with('-')).then_some(AN_OPTION)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `kubectl`: a container of a pod of Kubernetes.
 
 use super::spec::{Argument, OptionSpec, PasswordOf, RunsAs, Spec, Value};
-use super::tool::{ARG, Line, PROGRAM, Part, RUNTIME, Table, Tool};
+use super::tool::{AN_OPTION, ARG, Line, PROGRAM, Part, RUNTIME, Table, Tool};
 use crate::context::Context;
 use crate::hop::Hop;
 use crate::hop::setters::setters;
@@ -198,8 +198,8 @@ impl Table for Kubectl {
         password_of: PasswordOf::Nobody,
     };
 
-    fn accepts(key: &str, value: &str) -> bool {
-        key != "pod" || !value.starts_with('-')
+    fn refusal(key: &str, value: &str) -> Option<&'static str> {
+        (key == "pod" && value.starts_with('-')).then_some(AN_OPTION)
     }
 }
 

@@ -14,6 +14,7 @@ use offshoot_proto::ConnectErrorKind as Kind;
 /// waits for ever where one is frozen.
 const SCRIPT: &str = r#"n=$1 w=$2 i=${3%attach}info
 shift 2
+PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
 say(){ echo "lxc: $*">&2;exit 1;}
 command -v "$1" >/dev/null 2>&1||say "no program $1"
 if command -v "$i" >/dev/null 2>&1;then

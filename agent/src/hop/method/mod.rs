@@ -4,6 +4,7 @@
 pub use offshoot_proto::connect::dialogue;
 pub use offshoot_proto::connect::recipe::{Attach, Recipe};
 
+mod bad_option;
 mod buildah;
 mod bwrap;
 mod chroot;

@@ -85,6 +85,12 @@ impl Table for Nspawn {
             "end it, or use a copy (arg=--ephemeral)",
         ),
         Line::Means(
+            &[": unrecognized option "],
+            Kind::Start,
+            "this systemd-nspawn has no such option: %",
+            "a newer systemd may",
+        ),
+        Line::Means(
             &["^Need to be root"],
             Kind::Denied,
             "only root may make such containers",

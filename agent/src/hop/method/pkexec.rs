@@ -1,6 +1,6 @@
 //! `pkexec`: another user of the same machine, by polkit.
 
-use super::questions::{LOOK, check_user, explained, hop_to, questions};
+use super::questions::{LOOK, SETUID, check_user, explained, hop_to, questions};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -100,8 +100,8 @@ impl Method for Pkexec {
                 When::ALWAYS,
                 &["pkexec must be setuid root"],
                 Kind::Denied,
-                "pkexec is not installed with the rights it needs",
-                "its file has to belong to root and be setuid",
+                "pkexec does not have the rights that it needs",
+                SETUID,
             ),
             (
                 When::ALWAYS,
@@ -134,7 +134,7 @@ impl Method for Pkexec {
         recipe
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         check_user(&self.user)
     }
 

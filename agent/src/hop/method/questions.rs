@@ -2,6 +2,7 @@
 //! password in words of their own, which may be in any language: the first question is answered,
 //! and further ones are different questions.
 
+use super::spec::BadOption;
 use offshoot_codec::Secret;
 use offshoot_proto::ConnectErrorKind as Kind;
 use offshoot_proto::connect::dialogue::{Explanation, Reaction, Rule, When};
@@ -25,6 +26,17 @@ const EXPIRED: [&str; 4] = [
 
 /// Advice for a hop that wants an administrator's permission.
 pub(super) const LOOK: &str = "its output is shown below; the administrator there has to allow it";
+
+/// The reason where a setuid program gets no rights.
+pub(super) const NO_NEW_PRIVS: &str = "nobody can become another user there: no_new_privs is set";
+
+/// The advice for it.
+pub(super) const BEFORE: &str =
+    "bwrap sets it, as do other sandboxes and services: become the user before that hop";
+
+/// The advice where a program has no rights, of which a sandbox may be the reason.
+pub(super) const SETUID: &str = "its file has to belong to root and be setuid, on a file system without nosuid; behind \
+                                 bwrap, or with no_new_privs, that is of no use: become the user before that hop";
 
 /// Returns the rules for the questions of a program.
 pub(super) fn questions(password: Option<&Secret>) -> Vec<Rule> {
@@ -76,9 +88,12 @@ pub(super) fn explained(rows: &[Row<'_>]) -> impl Iterator<Item = Rule> {
 }
 
 /// Checks the name of a user that stands among the words of a program.
-pub(super) fn check_user(user: &str) -> Result<(), (&'static str, String)> {
+pub(super) fn check_user(user: &str) -> Result<(), BadOption> {
     match user.is_empty() || user.starts_with('-') {
-        true => Err(("user", user.into())),
+        true => {
+            Err(BadOption::new("user", user)
+                .because("a name is not empty and does not begin with -"))
+        }
         false => Ok(()),
     }
 }

@@ -83,9 +83,7 @@ fn build<M: Described>(values: &[(&str, &str)]) -> Result<Box<dyn Method>, BadOp
     for (key, value) in values {
         method.set(key, value)?;
     }
-    method
-        .check()
-        .map_err(|(key, value)| BadOption::new(key, &value))?;
+    method.check()?;
     Ok(Box::new(method))
 }
 
@@ -121,18 +119,20 @@ mod tests {
                 let value = if *key == "namespaces" { "net" } else { "x" };
                 assert!(row.build(&[(key, value)]).is_ok(), "{name}: {key}");
             }
+            // A command needs its words.
+            let needs: &[_] = match &row.spec.argument {
+                Argument::Text { key: "words", .. } => &[("words", "x")],
+                _ => &[],
+            };
+            let builds =
+                |key: &str, value: &str| row.build(&[needs, &[(key, value)]].concat()).is_ok();
             for option in row.spec.options {
                 if let Some(value) = sample(option) {
-                    assert!(
-                        row.build(&[(option.key, &value)]).is_ok(),
-                        "{name}: {option}"
-                    );
+                    assert!(builds(option.key, &value), "{name}: {option}");
                 }
                 if let Value::Choice { words, .. } = option.value {
                     assert!(
-                        words
-                            .iter()
-                            .all(|word| row.build(&[(option.key, word)]).is_ok()),
+                        words.iter().all(|word| builds(option.key, word)),
                         "{option}"
                     );
                 }

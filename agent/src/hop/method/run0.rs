@@ -94,7 +94,7 @@ impl Method for Run0 {
         recipe
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         check_user(&self.user)
     }
 

@@ -2,6 +2,7 @@
 
 use super::questions::{LOOK, check_user, hop_to, short_name};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
+use super::tool::FOUND;
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
 use crate::hop::Hop;
@@ -53,12 +54,21 @@ impl Method for Runuser {
             true => (["-l", &self.user, "-c"], Attach::Line),
             false => (["-u", &self.user, "--"], Attach::Words),
         };
-        let mut argv = vec![self.program.clone()];
+        let mut argv: Vec<String> = ["sh", "-c", FOUND, "sh", &self.program]
+            .map(str::to_owned)
+            .into();
         argv.extend(words.map(str::to_owned));
         let says = format!("^{}:", short_name(&self.program));
         let about = format!(" {} ", self.user);
         let user = "the user to become does not exist there";
         let rules = vec![
+            Rule::explain(
+                When::ALWAYS,
+                &["^offshoot: no program "],
+                Kind::Start,
+                "there is no such program there: %",
+                "install it (it is part of util-linux), or use su or sudo",
+            ),
             Rule::explain(
                 When::ALWAYS,
                 &[&says, "non-root"],
@@ -97,7 +107,7 @@ impl Method for Runuser {
         recipe
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         check_user(&self.user)
     }
 

@@ -1,8 +1,9 @@
 //! `setns`: the namespaces of a running container or process, without its tool's daemon.
 
+use super::instance;
 use super::spec::{Argument, OptionSpec, PasswordOf, RunsAs, Spec, Value};
-use super::tool::{Line, NO_SHELL, PROGRAM, Part, SHELL, Table, Tool};
-use super::unshare::are_namespaces;
+use super::tool::{Line, NO_SHELL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool};
+use super::unshare::{LIST, are_namespaces};
 use crate::context::Context;
 use crate::hop::Hop;
 use crate::hop::setters::setters;
@@ -19,6 +20,7 @@ use offshoot_proto::ConnectErrorKind as Kind;
 /// asks for the leader again, and from then on uses names in this folder only.
 const SCRIPT: &str = r#"k=$1 c=$2 l=$3 u=$4 w=$5 p=$6 o=$PWD
 shift 6
+PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin
 say(){ echo "setns: $*">&2;exit 1;}
 need(){ command -v "$1" >/dev/null 2>&1||say "no program $1";}
 leader(){ case $k in
@@ -32,6 +34,7 @@ t=$k
 case $k in lxc)t=lxc-info;;lxd)t=lxc;;pid)t=$p;;esac
 need "$t"
 need "$p"
+p=$(command -v "$p")
 a=$(leader)
 case $a in ''|0|*[!0-9]*)[ "$k" = pid ]&&say "no process $c";say "no leader";;esac
 cd "/proc/$a" 2>/dev/null||say "no process $a"
@@ -46,20 +49,16 @@ m="$m --$n=$x"
 [ $n = mount ]&&f=root/etc/passwd m="$m --root=root --wd=root"
 done
 [ "$m" ]||say "nothing to enter"
-set -- sh -c 'unset LANGUAGE;exec "$@"' sh "$@"
 if [ "$u" ];then
-i= g= h=/ s=/bin/sh
-[ -f $f ]&&while IFS=: read -r a b d e b y z;do
-case $u in "$a"|"$d")[ "$i" ]||i=$d g=$e h=$y s=${z:-/bin/sh} u=$a;;esac;done<$f
+i= g=
+[ -f $f ]&&while IFS=: read -r a b d e b;do
+case $u in "$a"|"$d")[ "$i" ]||i=$d g=$e;;esac;done<$f
 [ "$i" ]||case $u in *[!0-9]*)say "no user $u";;*)i=$u g=$u;;esac
-HOME=$h SHELL=$s USER=$u LOGNAME=$u
-export HOME SHELL USER LOGNAME
 m="$m -S $i -G $g"
 fi
 case $m in *--wd=*);;*)set -- "--wd=$o" -- "$@";;esac
-PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANGUAGE=en
-export PATH LANGUAGE
-exec "$p" $m "$@""#;
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec env -i "PATH=$PATH" LANGUAGE=en ${TERM:+"TERM=$TERM"} "$p" $m "$@""#;
 
 impl Context {
     /// Returns a hop into the namespaces of a container of this context's machine. `kind` is
@@ -86,8 +85,8 @@ impl Context {
 /// that can execute in it: the tool only names the leader, the container's first process. The agent
 /// gets the namespaces and the root folder of the leader. It does not get its limits (cgroup), its
 /// seccomp filter, its capabilities or its environment, so it is less restricted than the
-/// container. It starts outside of the container's accounting, and outlives the container if that
-/// is stopped.
+/// container. It does not get the environment of the caller either. It starts outside of the
+/// container's accounting, and outlives the container if that is stopped.
 ///
 /// Where a pid namespace is entered, `nsenter` stays as the parent of the agent, which does not
 /// notice its end: the agent has the link itself, and ends with that.
@@ -113,138 +112,155 @@ impl Table for Setns {
             words.map(str::to_owned).into()
         }),
         Part::Or("program", "nsenter"),
+        OWN_HOME,
     ];
 
-    const LINES: &'static [&'static [Line]] = &[&[
-        Line::Means(
-            &["^setns: no program "],
-            Kind::Start,
-            "there is no such program there: %",
-            "install it; nsenter is part of util-linux and of busybox",
-        ),
-        Line::Means(
-            &["^setns: no process "],
-            Kind::NotFound,
-            "there is no such process: %",
-            "see ps there",
-        ),
-        Line::Means(
-            &["^setns: no user "],
-            Kind::NoSuchUser,
-            "it has no such user: %",
-            "check user=; a number needs no entry there",
-        ),
-        Line::Means(
-            &["^setns: leader changed"],
-            Kind::NotRunning,
-            "the container was stopped or started at this moment",
-            "try again",
-        ),
-        Line::Means(
-            &["^setns: nothing to enter"],
-            Kind::NotFound,
-            "it is in the same namespaces already",
-            "name others by namespaces=, or use local",
-        ),
-        // Docker's and Podman's words, lxc-info's, lxc's, and systemd's.
-        Line::Means(
-            &["No such container: "],
-            Kind::NotFound,
-            NO_CONTAINER,
-            CHECK,
-        ),
-        Line::Means(&["no such container "], Kind::NotFound, NO_CONTAINER, CHECK),
-        Line::Means(
-            &["no container with name or ID \"", "\" found"],
-            Kind::NotFound,
-            NO_CONTAINER,
-            CHECK,
-        ),
-        Line::Means(
-            &["^", " doesn't exist"],
-            Kind::NotFound,
-            NO_CONTAINER,
-            CHECK,
-        ),
-        Line::Means(
-            &["^Error: Instance not found"],
-            Kind::NotFound,
-            "there is no such container",
-            CHECK,
-        ),
-        Line::Means(
-            &["^Error: not found"],
-            Kind::NotFound,
-            "there is no such container",
-            CHECK,
-        ),
-        Line::Means(
-            &["^No machine '", "' known"],
-            Kind::NotFound,
-            NO_CONTAINER,
-            CHECK,
-        ),
-        Line::Means(
-            &["^Could not get path to machine: No machine '", "' known"],
-            Kind::NotFound,
-            NO_CONTAINER,
-            CHECK,
-        ),
-        Line::Means(
-            &["permission denied while trying to connect to the Docker "],
-            Kind::Denied,
-            "this user may not use the Docker daemon",
-            ROOT,
-        ),
-        Line::Means(
-            &["^Cannot connect to the Docker daemon at "],
-            Kind::Unreachable,
-            "the Docker daemon cannot be reached: %",
-            "is it running there? With pid= none is needed",
-        ),
-        Line::Means(
-            &["^nsenter: cannot open ", ": Permission denied"],
-            Kind::Denied,
-            "this user may not enter the namespaces of that process: %",
-            ROOT,
-        ),
-        Line::Means(
-            &["^nsenter: reassociate to namespace '", "' failed"],
-            Kind::Denied,
-            "this user may not enter the namespace: %",
-            ROOT,
-        ),
-        Line::Means(
-            &["^nsenter: cannot open ", ": No such "],
-            Kind::NotRunning,
-            "the process has ended meanwhile",
-            "try again",
-        ),
-        Line::Means(
-            &["^nsenter: failed to execute sh: No such file or directory"],
-            Kind::NoShell,
-            NO_SHELL,
-            SHELL,
-        ),
-        Line::Means(
-            &["^nsenter: can't execute 'sh': No such file or directory"],
-            Kind::NoShell,
-            NO_SHELL,
-            SHELL,
-        ),
-        Line::Means(
-            &["^System has not been booted with systemd"],
-            Kind::Unreachable,
-            "systemd does not run there",
-            "name a process by pid=",
-        ),
-        Line::Otherwise(
-            &["^setns: no leader"],
-            Kind::NotRunning,
-            "the container is not running, or its tool does not say its first process",
-            "start it",
-        ),
-    ]];
+    const LINES: &'static [&'static [Line]] = &[
+        &[
+            Line::Means(
+                &["^setns: no program "],
+                Kind::Start,
+                "there is no such program there: %",
+                "install it; nsenter is part of util-linux and of busybox",
+            ),
+            Line::Means(
+                &["^setns: no process "],
+                Kind::NotFound,
+                "there is no such process: %",
+                "see ps there",
+            ),
+            Line::Means(
+                &["^setns: no user "],
+                Kind::NoSuchUser,
+                "it has no such user: %",
+                "check user=; a number needs no entry there",
+            ),
+            Line::Means(
+                &["^setns: leader changed"],
+                Kind::NotRunning,
+                "the container was stopped or started at this moment",
+                "try again",
+            ),
+            Line::Means(
+                &["^setns: nothing to enter"],
+                Kind::NotFound,
+                "it is in the same namespaces already",
+                "name others by namespaces=, or use local",
+            ),
+            // Docker's and Podman's words, lxc-info's, lxc's, and systemd's.
+            Line::Means(
+                &["No such container: "],
+                Kind::NotFound,
+                NO_CONTAINER,
+                CHECK,
+            ),
+            Line::Means(&["no such container "], Kind::NotFound, NO_CONTAINER, CHECK),
+            Line::Means(
+                &["no container with name or ID \"", "\" found"],
+                Kind::NotFound,
+                NO_CONTAINER,
+                CHECK,
+            ),
+            Line::Means(
+                &["^", " doesn't exist"],
+                Kind::NotFound,
+                NO_CONTAINER,
+                CHECK,
+            ),
+            Line::Means(
+                &["^Error: Instance not found"],
+                Kind::NotFound,
+                "there is no such container",
+                CHECK,
+            ),
+            Line::Means(
+                &["^Error: not found"],
+                Kind::NotFound,
+                "there is no such container",
+                CHECK,
+            ),
+            Line::Means(
+                &["^No machine '", "' known"],
+                Kind::NotFound,
+                NO_CONTAINER,
+                CHECK,
+            ),
+            Line::Means(
+                &["^Could not get path to machine: No machine '", "' known"],
+                Kind::NotFound,
+                NO_CONTAINER,
+                CHECK,
+            ),
+            Line::Means(
+                &["permission denied while trying to connect to the Docker "],
+                Kind::Denied,
+                "this user may not use the Docker daemon",
+                ROOT,
+            ),
+            Line::Means(
+                &["^Cannot connect to the Docker daemon at "],
+                Kind::Unreachable,
+                "the Docker daemon cannot be reached: %",
+                "is it running there? With pid= none is needed",
+            ),
+            Line::Means(
+                &["^nsenter: cannot open ", ": Permission denied"],
+                Kind::Denied,
+                "this user may not enter the namespaces of that process: %",
+                ROOT,
+            ),
+            Line::Means(
+                &["^nsenter: reassociate to namespace '", "' failed"],
+                Kind::Denied,
+                "this user may not enter the namespace: %",
+                ROOT,
+            ),
+            Line::Means(
+                &["^nsenter: cannot open ", ": No such "],
+                Kind::NotRunning,
+                "the process has ended meanwhile",
+                "try again",
+            ),
+            Line::Means(
+                &["^nsenter: unrecognized option"],
+                Kind::Start,
+                "this nsenter has no such option: %",
+                "install the one of util-linux, or name it by program=",
+            ),
+            Line::Means(
+                &["^nsenter: failed to execute sh: No such file or directory"],
+                Kind::NoShell,
+                NO_SHELL,
+                SHELL,
+            ),
+            Line::Means(
+                &["^nsenter: can't execute 'sh': No such file or directory"],
+                Kind::NoShell,
+                NO_SHELL,
+                SHELL,
+            ),
+            Line::Means(
+                &["^System has not been booted with systemd"],
+                Kind::Unreachable,
+                "systemd does not run there",
+                "name a process by pid=",
+            ),
+            Line::Otherwise(
+                &["^Failed to connect to bus: "],
+                Kind::Unreachable,
+                "systemd does not answer there: %",
+                "name a process by pid=",
+            ),
+            Line::Otherwise(
+                &["^setns: no leader"],
+                Kind::NotRunning,
+                "the container is not running, or its tool does not say its first process",
+                "start it",
+            ),
+        ],
+        // The words of LXD and Incus, whose daemon says the leader.
+        instance::LINES,
+    ];
 
     const HINT: &'static str = "nsenter -a -t PID sh -c true there shows the same without an agent";
 
@@ -299,8 +315,8 @@ impl Table for Setns {
         password_of: PasswordOf::Nobody,
     };
 
-    fn accepts(key: &str, value: &str) -> bool {
-        key != "namespaces" || are_namespaces(value)
+    fn refusal(key: &str, value: &str) -> Option<&'static str> {
+        (key == "namespaces" && !are_namespaces(value)).then_some(LIST)
     }
 }
 

@@ -4,6 +4,7 @@
 //! Plain data. The parser, the printer and the help text that read it belong to the command line,
 //! so no agent refers to any of it, and no agent carries it.
 
+pub use super::bad_option::BadOption;
 use super::traits::Method;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -273,33 +274,6 @@ impl fmt::Display for OptionSpec {
         }
     }
 }
-
-/// An option or a value that a method does not take.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BadOption {
-    /// The key.
-    pub key: String,
-    /// The value.
-    pub value: String,
-}
-
-impl BadOption {
-    /// Returns the error for a key and a value.
-    pub fn new(key: &str, value: &str) -> Self {
-        Self {
-            key: key.into(),
-            value: value.into(),
-        }
-    }
-}
-
-impl fmt::Display for BadOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the method does not take {}={}", self.key, self.value)
-    }
-}
-
-impl std::error::Error for BadOption {}
 
 /// Reads a number that an option has.
 ///

@@ -69,6 +69,26 @@ const DISTURBING: [(&str, &str); 8] = [
     ),
 ];
 
+/// Options with which there is no link, and the values that they may have, in small letters. In the
+/// configuration they are replaced; one that is requested is refused.
+const WITHOUT_LINK: [(&str, &[&str]); 4] = [
+    ("sessiontype", &["default"]),
+    ("stdinnull", &["no", "false"]),
+    ("forkafterauthentication", &["no", "false"]),
+    ("remotecommand", &["none"]),
+];
+
+/// Returns true if an option, as for `ssh -o`, leaves no link.
+fn is_without_link(option: &str) -> bool {
+    let option = option.to_ascii_lowercase();
+    let between = |c: char| c == '=' || c.is_whitespace();
+    let (name, value) = option.trim().split_once(between).unwrap_or_default();
+    let value = value.trim_matches(|c| between(c) || c == '"');
+    WITHOUT_LINK
+        .iter()
+        .any(|(known, allowed)| *known == name && !allowed.contains(&value))
+}
+
 /// The policy for host keys.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -342,6 +362,15 @@ impl Method for Ssh {
         recipe.timeout_ms = self.timeout.as_millis() as u64;
         recipe.hint = "run ssh -v to the same host for details".into();
         recipe
+    }
+
+    fn check(&self) -> Result<(), BadOption> {
+        match self.options.iter().find(|option| is_without_link(option)) {
+            Some(option) => Err(BadOption::new("option", option).because(
+                "the link is a session of ssh with its stdin and a command of its own; leave it out",
+            )),
+            None => Ok(()),
+        }
     }
 
     fn name(&self) -> String {

@@ -1,6 +1,6 @@
 //! `su`: another user of the same machine, by that user's password.
 
-use super::questions::{LOOK, check_user, explained, hop_to, questions, short_name};
+use super::questions::{LOOK, SETUID, check_user, explained, hop_to, questions, short_name};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -69,7 +69,8 @@ impl Method for Su {
         // A folder or a shell that su names.
         rules.push(Rule::line(When::ALWAYS, &[&says, "/"], Reaction::Skip));
         let user = "the user to become does not exist there";
-        let wrong = "su asks for the password of the user to become";
+        let wrong = "su asks for the password of the user to become; behind bwrap, or with no_new_privs, it \
+                     accepts none: become the user before that hop";
         rules.extend(explained(&[
             (
                 When::ALWAYS,
@@ -98,6 +99,14 @@ impl Method for Su {
                 Kind::NoSuchUser,
                 user,
                 "check the name",
+            ),
+            // busybox's words.
+            (
+                When::ALWAYS,
+                &["must be suid to work properly"],
+                Kind::Denied,
+                "su does not have the rights that it needs",
+                SETUID,
             ),
             (
                 When::ALWAYS,
@@ -159,7 +168,7 @@ impl Method for Su {
         recipe
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         check_user(&self.user)
     }
 

@@ -1,6 +1,6 @@
 //! `sudo`: another user of the same machine.
 
-use super::questions::hop_to;
+use super::questions::{BEFORE, NO_NEW_PRIVS, SETUID, hop_to};
 use super::spec::{Argument, BadOption, Described, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::traits::{DEFAULT_TIMEOUT, Method};
 use crate::context::Context;
@@ -127,6 +127,24 @@ impl Method for Sudo {
                 Kind::NoSuchUser,
                 "the user to become does not exist there",
                 "check the name",
+            ),
+            explain(
+                &["\"no new privileges\" flag is set"],
+                Kind::Denied,
+                NO_NEW_PRIVS,
+                BEFORE,
+            ),
+            explain(
+                &["effective uid is not 0"],
+                Kind::Denied,
+                "sudo does not have the rights that it needs",
+                SETUID,
+            ),
+            explain(
+                &["must be owned by uid 0 and have the setuid bit set"],
+                Kind::Denied,
+                "sudo does not have the rights that it needs",
+                SETUID,
             ),
             explain(
                 &["have a tty"],

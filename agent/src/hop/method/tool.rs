@@ -32,9 +32,9 @@ pub trait Table: Clone + Debug + 'static {
     /// The keys among `env` and `dir` that the tool sets itself, in [`WORDS`](Self::WORDS).
     const SETS: &'static [&'static str] = &[];
 
-    /// Returns false if the tool cannot take this value of a key.
-    fn accepts(_key: &str, _value: &str) -> bool {
-        true
+    /// Returns what is wrong with a value that the tool cannot take for a key.
+    fn refusal(_key: &str, _value: &str) -> Option<&'static str> {
+        None
     }
 }
 
@@ -51,6 +51,8 @@ pub enum Part {
     All(&'static [Self]),
     /// These parts if a key has a value.
     If(&'static str, &'static [Self]),
+    /// The first part if the values are so, and the second one otherwise.
+    Either(fn(&Values) -> bool, &'static Self, &'static Self),
     /// Words that are computed from the values.
     Made(fn(&Values) -> Vec<String>),
 }
@@ -129,6 +131,10 @@ impl<T: Table> Tool<T> {
                 Part::All(parts) => self.words(parts, words),
                 Part::If(key, parts) if self.values.get(key).is_some() => self.words(parts, words),
                 Part::If(..) => {}
+                Part::Either(is, yes, no) => {
+                    let part = if is(&self.values) { yes } else { no };
+                    self.words(std::slice::from_ref(*part), words);
+                }
                 Part::Made(make) => words.extend(make(&self.values)),
             }
         }
@@ -184,12 +190,9 @@ impl<T: Table> Method for Tool<T> {
         recipe
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         let mut values = self.values.0.iter();
-        match values.find(|(key, value)| !T::accepts(key, value)) {
-            Some((key, value)) => Err((key, value.clone())),
-            None => Ok(()),
-        }
+        values.try_for_each(|(key, value)| acceptable::<T>(key, value))
     }
 
     fn name(&self) -> String {
@@ -228,9 +231,7 @@ impl<T: Table> Described for Tool<T> {
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), BadOption> {
         let bad = || BadOption::new(key, value);
-        if !T::accepts(key, value) {
-            return Err(bad());
-        }
+        acceptable::<T>(key, value)?;
         if let Some(argument) = argument_of(T::SPEC).filter(|argument| *argument == key) {
             self.put(argument, value);
             return Ok(());
@@ -263,6 +264,16 @@ impl Line {
         }
     }
 }
+
+fn acceptable<T: Table>(key: &str, value: &str) -> Result<(), BadOption> {
+    match T::refusal(key, value) {
+        Some(advice) => Err(BadOption::new(key, value).because(advice)),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with an argument that the tool would take for an option.
+pub(super) const AN_OPTION: &str = "the tool would take it for an option: it cannot begin with -";
 
 fn argument_of(spec: &Spec) -> Option<&'static str> {
     match &spec.argument {
@@ -324,9 +335,28 @@ pub(super) const OF_ENGINES: Part = Part::All(&[
 pub(super) const OF_ENTRY: Part =
     Part::All(&[Part::Is("-c"), Part::Is("exec \"$@\""), Part::Is("sh")]);
 
-/// The words that make a tool of the C library print its messages in English, where the user has
-/// another language. [`OWN_LANGUAGE`] ends that for the agent.
-pub(super) const ENGLISH: Part = Part::All(&[Part::Is("env"), Part::Is("LANGUAGE=en")]);
+/// The beginning of the scripts that execute a tool, whose words are their arguments. The PATH of
+/// an ordinary user has no sbin, where some systems have `chroot` and `runuser`.
+macro_rules! found {
+    () => {
+        r#"p=$(PATH=${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin;command -v "$1")||{ echo "offshoot: no program $1">&2;exit 1;}
+shift
+"#
+    };
+}
+
+/// The script that finds a tool, also in sbin, and executes it.
+pub(super) const FOUND: &str = concat!(found!(), "exec \"$p\" \"$@\"");
+
+/// The words before a tool that stays in the caller's part of the system. A tool of the C library
+/// prints its messages in English then, where the user has another language; [`OWN_LANGUAGE`] ends
+/// that for the agent.
+pub(super) const ENGLISH: Part = Part::All(&[
+    Part::Is("sh"),
+    Part::Is("-c"),
+    Part::Is(concat!(found!(), "exec env LANGUAGE=en \"$p\" \"$@\"")),
+    Part::Is("sh"),
+]);
 
 /// See [`ENGLISH`].
 pub(super) const OWN_LANGUAGE: Part = Part::All(&[
@@ -336,9 +366,38 @@ pub(super) const OWN_LANGUAGE: Part = Part::All(&[
     Part::Is("sh"),
 ]);
 
-/// The message of [`ENGLISH`] for a tool that is not installed.
+/// The words before a tool that leads into another root, a container or a sandbox, where somebody
+/// else may read the environment of its processes. The tool gets an environment with a PATH and
+/// TERM alone, and speaks English; [`OWN_HOME`] completes the environment for the agent.
+pub(super) const CLEAN: Part = Part::All(&[
+    Part::Is("sh"),
+    Part::Is("-c"),
+    Part::Is(concat!(
+        found!(),
+        r#"exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANGUAGE=en ${TERM:+"TERM=$TERM"} "$p" "$@""#
+    )),
+    Part::Is("sh"),
+]);
+
+/// The words behind a tool with a clean environment: they set what a login sets, for the user and
+/// by the /etc/passwd of the new place.
+pub(super) const OWN_HOME: Part = Part::All(&[
+    Part::Is("sh"),
+    Part::Is("-c"),
+    // A variable that the tool was told to set stays.
+    Part::Is(
+        r#"unset LANGUAGE
+i=$(id -u)
+[ -r /etc/passwd ]&&while IFS=: read -r a b c d e f g||[ "$c" ];do [ "$c" = "$i" ]&&break;done</etc/passwd
+export "HOME=${HOME:-${f:-/}}" "USER=${USER:-${a:-$i}}" "LOGNAME=${LOGNAME:-${a:-$i}}" "SHELL=${SHELL:-${g:-/bin/sh}}"
+exec "$@""#,
+    ),
+    Part::Is("sh"),
+]);
+
+/// The message of [`ENGLISH`] and [`CLEAN`] for a tool that is not installed.
 pub(super) const NO_TOOL: &[Line] = &[Line::Means(
-    &["^env: ", ": No such file or directory"],
+    &["^offshoot: no program "],
     Kind::Start,
     "there is no such program there: %",
     "install it, or name its place by program=",

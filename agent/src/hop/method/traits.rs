@@ -1,5 +1,6 @@
 //! The contract of a connection method, and its defaults.
 
+use super::bad_option::BadOption;
 use offshoot_codec::Secret;
 use offshoot_proto::connect::recipe::Recipe;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub trait Method {
     ///
     /// # Errors
     /// Returns the key and the value of the setting that is wrong.
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         Ok(())
     }
 
@@ -71,7 +72,7 @@ impl<M: Method + ?Sized> Method for Box<M> {
         (**self).recipe(nonce)
     }
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
+    fn check(&self) -> Result<(), BadOption> {
         (**self).check()
     }
 

@@ -2,8 +2,8 @@
 
 use super::spec::{Argument, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::tool::{
-    ARG, ENGLISH, Line, NO_SHELL, NO_TOOL, OWN_LANGUAGE, PROGRAM, Part, SHELL, Table, Tool, Values,
-    path,
+    ARG, CLEAN, ENGLISH, Line, NO_SHELL, NO_TOOL, OWN_HOME, OWN_LANGUAGE, PROGRAM, Part, SHELL,
+    Table, Tool, Values, path,
 };
 use crate::context::Context;
 use crate::hop::Hop;
@@ -17,6 +17,10 @@ const USUAL: &str = "mount+pid+ipc+uts";
 pub(super) const NAMESPACES: [&str; 8] = [
     "mount", "uts", "ipc", "net", "pid", "user", "cgroup", "time",
 ];
+
+/// The namespaces that there are, as advice.
+pub(super) const LIST: &str = "the namespaces are mount, uts, ipc, net, pid, user, cgroup and time, with + between them, \
+                               as in net+pid";
 
 /// Returns true for a list of namespaces, with `+` between them.
 pub(super) fn are_namespaces(list: &str) -> bool {
@@ -37,13 +41,20 @@ impl Context {
 /// The argument lists the new namespaces: `mount`, `pid`, `ipc`, `uts`, `net`, `user`, `cgroup` and
 /// `time`, with `+` between them. With `pid`, the agent is process 1 of its namespace, and all
 /// processes there end with it; /proc is mounted again, which needs `mount`. With `user`, the
-/// caller becomes root of the namespace, so nobody needs to be root for the rest.
+/// caller becomes root of the namespace, so nobody needs to be root for the rest. The environment
+/// of the caller is that of the agent, as with a local hop, unless there is another root or user.
 ///
 /// `unshare` waits for the agent and passes on its exit code. If it is killed, the kernel kills the
 /// shell that starts the agent (`--kill-child`). An agent in a pid namespace does not notice that:
 /// it has the link itself, and ends with that.
 #[derive(Copy, Clone, Debug)]
 pub struct Unshare;
+
+/// Returns true if the environment of the caller is nobody's business there: in another root, and
+/// for another user.
+fn is_foreign(values: &Values) -> bool {
+    values.get("root").is_some() || values.get("user").is_some()
+}
 
 fn flags(values: &Values) -> Vec<String> {
     let list = values.get("namespaces").unwrap_or(USUAL);
@@ -65,7 +76,7 @@ fn flags(values: &Values) -> Vec<String> {
 
 impl Table for Unshare {
     const WORDS: &'static [Part] = &[
-        ENGLISH,
+        Part::Either(is_foreign, &CLEAN, &ENGLISH),
         Part::Or("program", "unshare"),
         Part::Is("--fork"),
         Part::Is("--kill-child"),
@@ -73,7 +84,7 @@ impl Table for Unshare {
         Part::Each("user", &["--setuid=%", "--setgid=%"]),
         Part::Each("arg", &["%"]),
         Part::Is("--"),
-        OWN_LANGUAGE,
+        Part::Either(is_foreign, &OWN_HOME, &OWN_LANGUAGE),
     ];
 
     const LINES: &'static [&'static [Line]] = &[
@@ -83,6 +94,13 @@ impl Table for Unshare {
                 Kind::Denied,
                 "this user may not make such namespaces",
                 "go there as root (sudo/unshare), or add the namespace user, as in unshare:user+mount+pid",
+            ),
+            Line::Means(
+                &["^unshare: unrecognized option"],
+                Kind::Start,
+                "this unshare has no such option: %",
+                "the hop needs the unshare of util-linux, as that of busybox has too few; install it, or name it by \
+                 program=",
             ),
             Line::Means(
                 &["^unshare: unshare failed: No space left on device"],
@@ -163,8 +181,8 @@ impl Table for Unshare {
         password_of: PasswordOf::Nobody,
     };
 
-    fn accepts(key: &str, value: &str) -> bool {
-        key != "namespaces" || are_namespaces(value)
+    fn refusal(key: &str, value: &str) -> Option<&'static str> {
+        (key == "namespaces" && !are_namespaces(value)).then_some(LIST)
     }
 }
 

@@ -224,7 +224,7 @@ impl Step {
             }
             None => format!(
                 "the agent itself, from memory, as {}",
-                quoted(&plan.title, &harmless(&plan.title))
+                quoted_as(&plan.title, &harmless(&plan.title))
             ),
         };
         row("from", from);
@@ -264,6 +264,10 @@ impl Step {
         let known = questions(&recipe.rules);
         for (question, does) in &known {
             let does = match does {
+                // Its rules do so only for the host itself.
+                Does::Answers(true) if self.method == "ssh" => {
+                    "is answered with the password, if this host asks and no host on the way"
+                }
                 Does::Answers(true) => "is answered with the password",
                 Does::Answers(false) => "has no answer yet",
                 Does::Asks => "is put to you",
@@ -348,7 +352,7 @@ fn form(attach: Attach) -> (&'static str, &'static str) {
 fn shown(word: &str, full: bool) -> String {
     let count = word.chars().count();
     if full || word.len() <= LONG || count <= 2 * KEPT {
-        return quoted(word, &harmless(word));
+        return quoted_as(word, &harmless(word));
     }
     let first: String = word.chars().take(KEPT).collect();
     let last: String = word.chars().skip(count - KEPT).collect();
@@ -361,9 +365,14 @@ fn shown(word: &str, full: bool) -> String {
     )
 }
 
+/// Returns a word as a shell reads it, without control characters.
+pub(super) fn quoted(word: &str) -> String {
+    quoted_as(word, &harmless(word))
+}
+
 /// Quotes a word for a shell, if it needs it. One with control characters, which differs from its
 /// harmless form, is quoted as bash and other shells read it.
-fn quoted(word: &str, harmless: &str) -> String {
+fn quoted_as(word: &str, harmless: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._+-=,:@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

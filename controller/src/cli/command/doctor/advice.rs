@@ -35,12 +35,12 @@ impl Advice {
     }
 }
 
-/// Returns the advice for a hop that took this time.
-pub(super) fn slow_hop(took: Duration, target: &str, hop: &Hop) -> Advice {
+/// Returns the advice for a hop that took this time; `again` are the options and the target.
+pub(super) fn slow_hop(took: Duration, again: &str, hop: &Hop) -> Advice {
     let more = match hop.method() {
-        "ssh" => format!("`offshoot doctor --steps {target}` shows the time of each step"),
+        "ssh" => format!("`offshoot doctor --steps {again}` shows the time of each step"),
         "sudo" => "`time sudo -n true` there; look for the host's name in /etc/hosts".into(),
-        _ => format!("`offshoot run -v {target} -- true` shows when it is tried again"),
+        _ => format!("`offshoot run -v {again} -- true` shows when it is tried again"),
     };
     Advice::new(
         "connect_ms",
@@ -48,12 +48,14 @@ pub(super) fn slow_hop(took: Duration, target: &str, hop: &Hop) -> Advice {
     )
 }
 
-/// Returns the advice about a context; `target` leads to it or further.
-pub(super) fn about(seen: &Seen, target: &str) -> Vec<Advice> {
+/// Returns the advice about a context; `again` are the options and a target that leads to it or
+/// further.
+pub(super) fn about(seen: &Seen, again: &str) -> Vec<Advice> {
     let mut all = Vec::new();
     if !seen.is_complete() {
         let text = format!(
-            "the probe did not come to its end: run it by hand: `offshoot run {target} -- sh`"
+            "the probe did not come to its end; the last command that this shows hangs or fails: `offshoot run {again} \
+             -- sh -xc 'date; uname -a; id; getent passwd root; df; python3 -V; perl -v'`"
         );
         all.push(Advice::new("probe", text));
     }
@@ -94,18 +96,38 @@ pub(super) fn about(seen: &Seen, target: &str) -> Vec<Advice> {
     all
 }
 
+const ONLY: &str = "so agents start through perl or python3 only";
+
 /// Adds advice about the places where an agent can start.
 fn places(seen: &Seen, all: &mut Vec<Advice>) {
     let places = seen.places();
-    let runs = |(_, state): &(&str, &str)| *state == "runs";
-    if !places.is_empty() && !places.iter().any(runs) {
-        let text = "no directory executes, so agents start through perl or python3 only: `mount -o remount,exec /dev/shm` there";
-        all.push(Advice::new("places", text));
+    let first = |wanted: &str| places.iter().find(|(_, state)| *state == wanted);
+    let runs = first("runs").map(|(path, _)| *path);
+    if !places.is_empty() && runs.is_none() {
+        let why = match (
+            first("does not execute"),
+            places.iter().find(|(_, s)| *s != "absent"),
+        ) {
+            (Some((path, _)), _) => {
+                format!(
+                    "no directory executes, {ONLY}: `mount -o remount,exec {path}` as root there"
+                )
+            }
+            (None, Some((path, _))) => format!(
+                "no directory takes a file of this user, {ONLY}: `mkdir {path}/x` there says why (read-only, full, or no \
+                 permission); env=TMPDIR=[PATH] names another"
+            ),
+            (None, None) => {
+                format!("none of the directories exists, {ONLY}: env=TMPDIR=[PATH] names another")
+            }
+        };
+        all.push(Advice::new("places", why));
     } else if let (Some(folder), Some((_, state))) = (seen.answers.one("tmpdir"), places.first())
         && *state != "runs"
     {
         let text = format!(
-            "TMPDIR is {folder}, and that is no use ({state}): unset it, or set it for the hop: env=TMPDIR=[/dev/shm]"
+            "TMPDIR is {folder}, and that is no use ({state}): unset it, or set it for the hop: env=TMPDIR=[{}]",
+            runs.unwrap_or("/dev/shm")
         );
         all.push(Advice::new("places", text));
     }
@@ -161,7 +183,7 @@ mod tests {
     fn advice(answers: &str, change: impl FnOnce(&mut Seen)) -> Vec<Advice> {
         let mut seen = Seen::of(answers, "version=none\nend=yes\n");
         change(&mut seen);
-        about(&seen, "web1")
+        about(&seen, "-F 'a b' web1")
     }
 
     fn run(words: [&'static str; 2], ms: u64, printed: usize, late: bool) -> Startup {
@@ -204,13 +226,28 @@ mod tests {
                 "{part}: {found:?}"
             );
         }
-        let only = GOOD.replace("place=runs", "place=noexec");
-        assert!(advice(&only, |_| {})[0].text.contains("remount,exec"));
+        let place = |state: &str| {
+            let answers = GOOD.replace("place=runs", &format!("place={state}"));
+            let found = advice(&answers, |_| {});
+            assert_eq!(found.len(), 1, "{found:?}");
+            found[0].text.clone()
+        };
+        assert!(place("noexec").contains("remount,exec /dev/shm"));
+        for state in ["closed", "full", "others"] {
+            let text = place(state);
+            assert!(
+                text.contains("takes a file") && text.contains("`mkdir /dev/shm/x`"),
+                "{text}"
+            );
+            assert!(!text.contains("remount"), "{text}");
+        }
+        assert!(place("absent").contains("TMPDIR"));
         let unfinished = GOOD.replace("end=yes\n", "");
+        let text = &advice(&unfinished, |_| {})[0].text;
         assert!(
-            advice(&unfinished, |_| {})[0]
-                .text
-                .contains("did not come to its end")
+            text.contains("did not come to its end")
+                && text.contains("`offshoot run -F 'a b' web1 -- sh"),
+            "{text}"
         );
         type Change = fn(&mut Seen);
         let changes: [(Change, &str); 6] = [

@@ -12,6 +12,7 @@ mod steps;
 mod units;
 
 use super::contract::Command;
+use super::plan::quoted;
 use super::streams::small_thread;
 use crate::cli::app::{start_log, with_tree};
 use crate::cli::args::Connection;
@@ -87,6 +88,12 @@ impl Command for Doctor {
         let visits = paths.numbers().map(|_| OnceLock::new()).collect();
         let round = Arc::new(Round {
             steps: self.steps,
+            options: self
+                .connection
+                .words()
+                .iter()
+                .map(|word| quoted(word) + " ")
+                .collect(),
             paths,
             visits,
         });
@@ -106,6 +113,8 @@ impl Command for Doctor {
 /// The visits to all hops.
 struct Round {
     steps: bool,
+    /// The options of this command line that a further one needs as well, with a space behind each.
+    options: String,
     paths: Paths,
     /// The findings behind each hop, by its number. Several targets share some.
     visits: Vec<OnceLock<Visit>>,
@@ -203,7 +212,7 @@ impl Round {
             Ok(reached) => reached,
             Err(failure) => return Visit::Failed(failure.sentence(), failure.output()),
         };
-        let target = &self.paths.targets[target];
+        let again = self.options.clone() + &quoted(&self.paths.targets[target]);
         let trip = match trip(&context) {
             Ok(trip) => trip,
             Err(error) => {
@@ -213,9 +222,9 @@ impl Round {
         };
         let seen = Seen::at(&context, trip);
         let mut rows = seen.rows();
-        let mut advice = advice::about(&seen, target);
+        let mut advice = advice::about(&seen, &again);
         if connected > advice::SLOW_HOP {
-            advice.push(advice::slow_hop(connected, target, self.paths.hop(hop)));
+            advice.push(advice::slow_hop(connected, &again, self.paths.hop(hop)));
         }
         if self.steps {
             let plan = self.paths.plan_of(hop, root).ok();
