@@ -334,6 +334,11 @@ fn the_questions_of_an_interactive_ssh_are_told_apart() {
             "(deploy@web1) One-time password (OATH) for `x': ",
             PromptKind::Code,
         ),
+        (
+            DIRECT,
+            "(deploy@web1) Verification code: ",
+            PromptKind::Code,
+        ),
         // A host in between may have asked.
         (JUMP, "deploy@web1's password: ", PromptKind::Other),
         (DIRECT, "deploy@bastion's password: ", PromptKind::Other),
@@ -389,7 +394,14 @@ fn a_password_is_given_only_to_the_password_prompt_of_its_own_host() {
             "answered",
         ),
         (DIRECT, &[], "Password: ", "answered"),
-        (DIRECT, &[], "(deploy@web1) Verification code: ", "told"),
+        (DIRECT, &[], "(deploy@web1) Verification code: ", "refused"),
+        (
+            DIRECT,
+            &[],
+            "(deploy@web1) Password & verification code: ",
+            "refused",
+        ),
+        (DIRECT, &[], "(deploy@web1) Password or token: ", "refused"),
         (
             DIRECT,
             &[],
@@ -583,6 +595,45 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
         ),
         None
     );
+}
+
+/// Returns the place that the script before ssh names, if `ssh -G` prints these settings.
+fn place(ssh: &Ssh, host: &str, port: &str) -> String {
+    let argv = &ssh.recipe("5f").argv;
+    // A function stands for ssh.
+    let text = format!(
+        "fake(){{ printf '%s\\n' 'user me' 'hostname {host}' 'port {port}';}}\n{}",
+        argv[2]
+    );
+    let program = [
+        &argv[0], "-c", &text, &argv[3], "fake", "-T", "--", &ssh.host,
+    ];
+    let mut command = std::process::Command::new(program[0]);
+    let output = command.args(&program[1..]).output().expect("sh is there");
+    let mut dialogue = Dialogue::new(ssh.recipe("5f").rules);
+    for line in output.stderr.split(|byte| *byte == b'\n') {
+        dialogue.line(line);
+    }
+    dialogue.with_place("hop")
+}
+
+#[test]
+fn the_script_before_ssh_names_the_place_where_the_hop_does_not() {
+    let web1 = Ssh::new("Web1");
+    let at = |port| with!(Ssh::new("web1"), port: Some(port),);
+    for (ssh, host, port, expected) in [
+        (&web1, "web1", "22", "hop"),
+        (&web1, "web1", "2222", "hop, me@web1:2222"),
+        (&web1, "10.0.0.7", "22", "hop, me@10.0.0.7:22"),
+        (&web1, "fe80::1%eth0", "22", "hop, me@[fe80::1%eth0]:22"),
+        (&web1, "", "", "hop"),
+        (&at(2222), "web1", "2222", "hop"),
+        (&at(2222), "web2", "2222", "hop, me@web2:2222"),
+        (&Ssh::new("::1"), "::1", "22", "hop"),
+        (&Ssh::new("a'$(exit)"), "b", "22", "hop, me@b:22"),
+    ] {
+        assert_eq!(place(ssh, host, port), expected, "{host} {port}");
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub mod mounts;
 pub mod netns;
 pub mod podman;
 pub mod process;
+pub mod prompts;
 pub mod pty;
 pub mod qemu;
 pub mod records;

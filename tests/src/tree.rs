@@ -97,6 +97,13 @@ pub fn facts(context: &Context) -> Facts {
         .unwrap_or_else(|error| panic!("{context} does not answer: {error}"))
 }
 
+/// Returns the text of an error without the real host behind the hop, whose port is any.
+pub fn without_place(error: &ConnectError) -> String {
+    let mut error = error.clone();
+    error.hop = error.hop.split(", ").next().unwrap_or_default().into();
+    error.to_string()
+}
+
 /// Returns the error of a hop that must fail.
 ///
 /// # Panics

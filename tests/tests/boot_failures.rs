@@ -314,7 +314,7 @@ fn a_nologin_account_is_quoted_and_not_retried() {
     assert_says(
         &error,
         &[
-            "ssh.web1 (ssh:nologin@web1): ",
+            "ssh.web1 (ssh:nologin@web1, nologin@127.0.0.1:",
             "\"This account is currently not available.\"",
             "use an account with a shell",
         ],

@@ -181,6 +181,9 @@ fn each_hop_of_a_healthy_path_is_reported_without_advice() {
         .expect_code(0);
     let reports = json(&seen);
     assert_eq!(reports.len(), 2, "{}", seen.out());
+    let reached = &reports[0]["host"];
+    assert_eq!(reached["address"], "127.0.0.1");
+    assert_eq!(reached["port"], server.address().port());
     for (report, user, context) in [
         (&reports[0], NOPASS.name, "ssh.web1"),
         (&reports[1], "root", "ssh.web1.sudo.root"),

@@ -2,44 +2,21 @@
 //! depth.
 
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use offshoot::methods::Ssh;
-use offshoot::{ConnectErrorKind as Kind, Context, Hop, Prompt, PromptKind, Secret};
+use offshoot::{ConnectErrorKind as Kind, Context, Hop, PromptKind};
 use offshoot_test_agent as own;
 use offshoot_tests::process::{eventually, must_run};
+use offshoot_tests::prompts::{answering, kinds};
 use offshoot_tests::pty::Terminal;
 use offshoot_tests::run::{LIMIT, offshoot_binary};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::tree::{Tree, facts, hop, refused, router};
 use offshoot_tests::users::{NOPASS, PASSWORD, PW};
 use offshoot_tests::{Leaks, Sshd};
-
-/// The questions of a hop, in their order.
-type Asked = Arc<Mutex<Vec<Prompt>>>;
-
-/// Answers the questions of a hop one after the other, and nothing after the last answer.
-fn answering<M: offshoot::methods::Method>(hop: Hop<M>, answers: &[&str]) -> (Hop<M>, Asked) {
-    let asked = Asked::default();
-    let mut left: Vec<_> = answers
-        .iter()
-        .rev()
-        .map(|text| (*text).to_owned())
-        .collect();
-    let (questions, left) = (Arc::clone(&asked), Mutex::new(std::mem::take(&mut left)));
-    let hop = hop.on_prompt(move |prompt| {
-        questions.lock().expect("no panic").push(prompt.clone());
-        left.lock().expect("no panic").pop().map(Secret::new)
-    });
-    (hop, asked)
-}
-
-fn kinds(asked: &Asked) -> Vec<PromptKind> {
-    let asked = asked.lock().expect("no panic");
-    asked.iter().map(|prompt| prompt.kind).collect()
-}
 
 #[track_caller]
 fn up(outcome: offshoot::Result<Context>) -> Context {

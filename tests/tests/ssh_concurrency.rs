@@ -78,6 +78,27 @@ fn concurrent_logins_through_one_jump_host_stay_below_its_max_startups() {
 }
 
 #[test]
+fn concurrent_logins_through_one_command_stay_below_the_max_startups_behind_it() {
+    let _leaks = Leaks::begin();
+    let bastion = Sshd::named("bastion")
+        .line("MaxStartups 11:100:11")
+        .client_line(format!("User {}", PLAIN.name))
+        .start();
+    let server = Sshd::named("web1")
+        .client_line(format!("User {}", NOPASS.name))
+        .start();
+    let scratch = ScratchDir::new("names");
+    // Without tokens, so that it is the same command for each name.
+    let command = format!(
+        "  ProxyCommand exec ssh -F {} -W {} bastion\n",
+        bastion.config().display(),
+        server.address()
+    );
+    let config = names(&scratch, &[&bastion, &server], &command);
+    all_are_reached(&bastion, &config.display().to_string());
+}
+
+#[test]
 fn a_connection_dropped_before_login_is_retried() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").line("MaxStartups 2:100:2").start();

@@ -9,7 +9,7 @@ use offshoot::{ConnectError, ConnectErrorKind as Kind, stock};
 use offshoot_tests::process::{descendants, must_run};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::sshd::config_for;
-use offshoot_tests::tree::{below, hop, refused, router};
+use offshoot_tests::tree::{below, hop, refused, router, without_place};
 use offshoot_tests::users::{NOLOGIN, NOPASS, PASSWORD, PLAIN, PW};
 use offshoot_tests::{Leaks, Sshd};
 
@@ -17,7 +17,7 @@ use offshoot_tests::{Leaks, Sshd};
 #[track_caller]
 fn says(error: &ConnectError, kind: Kind, start: &str, way_out: &str) {
     assert_eq!(error.kind, kind, "{error}\n{:#?}", error.output);
-    let message = error.to_string();
+    let message = without_place(error);
     assert!(message.starts_with(start), "{message}");
     assert!(message.contains(way_out), "{message}");
 }

@@ -8,9 +8,13 @@ use offshoot_bootstrap::Platform;
 use crate::workspace::{Outcome, target_directory};
 
 /// The program or file by which a package is recognized, and the package.
-const NEEDED: [(&str, &str); 26] = [
+const NEEDED: [(&str, &str); 27] = [
     ("/usr/sbin/sshd", "openssh-server"),
     ("/usr/bin/ssh", "openssh-client"),
+    (
+        "/usr/bin/google-authenticator",
+        "libpam-google-authenticator",
+    ),
     ("/usr/bin/sudo", "sudo"),
     ("/usr/bin/doas", "opendoas"),
     ("/usr/bin/busybox", "busybox-static"),

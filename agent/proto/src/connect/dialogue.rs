@@ -25,12 +25,17 @@ const BEFORE: usize = 1024;
 /// Maximum length in bytes of the first of them.
 const FIRST: usize = 512;
 
+/// The number of the note of the place where the program leads, if it has another name than the hop.
+pub const PLACE: u8 = 9;
+
 /// Facts about a dialogue, one bit each. Rules define further ones.
 pub mod fact {
-    /// An answer was given.
+    /// An answer was given, by a rule or by whoever was asked.
     pub const ANSWERED: u32 = 1;
     /// The reason is known in case the program exits.
     pub const EXPLAINED: u32 = 2;
+    /// The answer of a rule was given.
+    pub const GIVEN: u32 = 1 << 30;
     /// The login shell of the target refuses `exec`, so that the command must do without.
     pub const NO_EXEC: u32 = 1 << 31;
 }
@@ -328,6 +333,14 @@ impl Dialogue {
         self.facts & facts == facts
     }
 
+    /// Returns the name of a hop with the place where its program leads, if that is noted.
+    pub fn with_place(&self, hop: &str) -> String {
+        match self.notes.get(usize::from(PLACE)) {
+            Some(place) => [hop, ", ", &String::from_utf8_lossy(place)].concat(),
+            None => hop.into(),
+        }
+    }
+
     /// Removes and returns the path that the program is going to take, if it has reported one.
     pub fn take_way(&mut self) -> Option<Vec<u8>> {
         self.way.take()
@@ -389,13 +402,13 @@ impl Dialogue {
             })
         };
         let act = match &rule.reaction {
-            Reaction::Answer(Some(_)) if self.facts & fact::ANSWERED != 0 => wrong(
+            Reaction::Answer(Some(_)) if self.facts & fact::GIVEN != 0 => wrong(
                 ConnectErrorKind::PasswordIncorrect,
                 "the password was not accepted",
                 "check the password, and that it is the one this hop asks for",
             ),
             Reaction::Answer(Some(secret)) => {
-                self.facts |= fact::ANSWERED;
+                self.facts |= fact::ANSWERED | fact::GIVEN;
                 Act::Type(secret.clone())
             }
             Reaction::Answer(None) => wrong(
@@ -577,6 +590,27 @@ mod tests {
         assert_eq!(dialogue.terminal(b"\r\nSorry, try again.\r\n"), None);
         assert_eq!(
             kind(dialogue.terminal(b"[offshoot 5f] password: ")),
+            Some(ConnectErrorKind::PasswordIncorrect)
+        );
+    }
+
+    #[test]
+    fn an_answer_of_somebody_else_does_not_replace_that_of_a_rule() {
+        let rules = vec![
+            asks(&["code:"], When::ALWAYS, Reaction::Ask(PromptKind::Code)),
+            asks(
+                &["password:"],
+                When::ALWAYS,
+                Reaction::Answer(Some("pw".into())),
+            ),
+        ];
+        let mut dialogue = Dialogue::new(rules);
+        let code = dialogue.terminal(b"code: ");
+        assert_eq!(code, Some(Act::Ask(PromptKind::Code, "code: ".into())));
+        let password = dialogue.terminal(b"\r\npassword: ");
+        assert_eq!(password, Some(Act::Type("pw".into())));
+        assert_eq!(
+            kind(dialogue.terminal(b"\r\npassword: ")),
             Some(ConnectErrorKind::PasswordIncorrect)
         );
     }

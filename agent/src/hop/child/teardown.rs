@@ -47,7 +47,7 @@ impl Children {
         // The errors of calls to this context and to those behind it name the context before this.
         (error.context, error.hop) = (child.order.name.clone(), String::new());
         let text = error.to_string();
-        error.hop = child.order.recipe.hop.clone();
+        error.hop = child.boot.dialogue.with_place(&child.order.recipe.hop);
         if let Some(flow) = child.reply.take() {
             answer(core, flow, failed(&error.into()));
         }
@@ -68,7 +68,8 @@ impl Children {
             && let Some(flow) = child.reply.take()
         {
             let mut error = ConnectError::new(ConnectErrorKind::Protocol, why);
-            (error.context, error.hop) = (child.order.name.clone(), child.order.recipe.hop.clone());
+            error.context.clone_from(&child.order.name);
+            error.hop = child.boot.dialogue.with_place(&child.order.recipe.hop);
             error.hint = child.order.recipe.hint.clone();
             answer(core, flow, failed(&error.into()));
         }

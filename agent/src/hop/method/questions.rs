@@ -8,12 +8,13 @@ use offshoot_proto::ConnectErrorKind as Kind;
 use offshoot_proto::connect::dialogue::{Explanation, Reaction, Rule, When};
 
 /// Words of questions that a password does not answer, as modules of PAM ask them.
-const CODES: [&str; 5] = [
+pub(super) const CODES: [&str; 6] = [
     "verification code",
     "one-time",
     "one time",
     "passcode",
     "(otp)",
+    "token",
 ];
 
 /// Words of the questions for an expired password.

@@ -30,8 +30,7 @@ for l in $("$p" -G "$@" </dev/null 2>/dev/null);do v=${l#* };case $l in
 'proxycommand '*)c=$v;;
 "#;
 /// The rest of the script: see [`Ssh::script`].
-const BEHIND: &str = r#"esac;done
-w=
+const BEHIND: &str = r#"w=
 if [ "$h" ];then say "name $u@$h";say "name $h";[ "$a" ]&&say "name $u@$a"
 if [ "$j" ];then w=$j;say "over $j";elif [ "$c" ];then w=$c;say command;say "over $c";else w="$h $t";say direct;fi;fi
 say "way $w"
@@ -190,7 +189,7 @@ impl Ssh {
     }
 
     /// Returns the script that runs before ssh. It prints the user, the host and the route that
-    /// `ssh -G` shows, replaces disturbing settings, waits for a line of stdin, and executes ssh.
+    /// `ssh -G` shows, and the place where ssh leads if the hop does not name it, replaces disturbing settings, waits for a line of stdin, and executes ssh.
     /// `$0` is the prefix of its own lines, and the arguments are ssh and its arguments.
     fn script(&self) -> String {
         let mut script = String::new();
@@ -203,6 +202,16 @@ impl Ssh {
         for (line, option) in DISTURBING.iter().filter(|(_, option)| !self.sets(option)) {
             script.push_str(&format!("'{line}'*)set -- -o {option} \"$@\";;\n"));
         }
+        script.push_str("esac;done\n");
+        let given = format!(
+            "{}:{}",
+            self.host.to_ascii_lowercase(),
+            self.port.unwrap_or(22)
+        );
+        script.push_str(&format!(
+            "case $h:$t in :|{});;*:*:*)say \"place $u@[$h]:$t\";;*)say \"place $u@$h:$t\";;esac\n",
+            quoted(&given)
+        ));
         script.push_str(BEHIND);
         if self.fast {
             script.push_str(PAD);

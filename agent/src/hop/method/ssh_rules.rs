@@ -5,11 +5,13 @@
 //! that `ssh -G` has named. A message explains a failure only in ssh's own form, and only until ssh
 //! has logged in: after that, programs on the host write to its stderr as well.
 
+use super::questions::CODES;
 use super::ssh_facts::{BEGUN, DIRECT, IN};
 use super::{ssh_accounts, ssh_host_keys};
 use offshoot_codec::Secret;
 use offshoot_proto::ConnectErrorKind as Kind;
 use offshoot_proto::connect::dialogue::Explanation;
+use offshoot_proto::connect::dialogue::PLACE;
 use offshoot_proto::connect::dialogue::Reaction;
 use offshoot_proto::connect::dialogue::Rule;
 use offshoot_proto::connect::dialogue::When;
@@ -314,6 +316,8 @@ pub(crate) fn rules(
     let mut rules = vec![
         told("name ", Reaction::Name, 0),
         told("way ", Reaction::Way, 0),
+        told("place ", Reaction::Note(PLACE), 0),
+        told("place ", Reaction::Ignore, 0),
         told("direct", Reaction::Ignore, DIRECT),
         told("command", Reaction::Ignore, COMMAND),
         told("none", Reaction::Explain(missing), 0),
@@ -478,16 +482,12 @@ fn questions(
         );
     }
     // A question in other words is a different one, which the password does not answer.
-    for words in ["one-time", "one time"] {
+    for words in CODES {
         ask(
             &["^(", "@", "^) ", words],
             or(
                 PromptKind::Code,
-                fail(
-                    Kind::Question,
-                    "the host asks for a one-time password",
-                    CODE,
-                ),
+                fail(Kind::Question, "the host asks for a one-time code", CODE),
             ),
         );
     }
@@ -509,4 +509,4 @@ fn questions(
     answer(&["^password"], DIRECT);
 }
 
-const CODE: &str = "no answer to that can be given here: use a key that needs none";
+const CODE: &str = "answer it (on_prompt() in a program, a terminal on the command line), or use a key that needs none";

@@ -297,6 +297,7 @@ impl Seen {
             .map(|(path, state)| json!({ "path": path, "state": state }))
             .collect();
         vec![
+            self.host(),
             Row::new(
                 "platform",
                 "platform",
@@ -353,6 +354,22 @@ impl Seen {
                 json!(all.one("ssh")),
             ),
         ]
+    }
+
+    /// Returns the row of the host's own name and the address at which ssh has reached it.
+    fn host(&self) -> Row {
+        let name = self.answers.one("host");
+        let address = self.answers.one("address").and_then(|line| {
+            let mut words = line.split(' ').skip(2);
+            Some((words.next()?, words.next()?.parse::<u16>().ok()?))
+        });
+        let at = address.map(|(host, port)| format!(", at {host} port {port}"));
+        Row::new(
+            "host",
+            "host",
+            [name.unwrap_or("unknown"), &at.unwrap_or_default()].concat(),
+            json!({ "name": name, "address": address.map(|to| to.0), "port": address.map(|to| to.1) }),
+        )
     }
 
     fn limits(&self) -> Row {
@@ -536,7 +553,7 @@ mod tests {
     #[test]
     fn answers_are_read_into_rows() {
         let seen = Seen::of(
-            "machine=x86_64\nkernel=Linux 6.1\nos=PRETTY_NAME=\"Debian 12\"\nuser=a\nuid=7\n\
+            "host=db7\naddress=10.0.0.1 50000 10.0.0.7 2222\nmachine=x86_64\nkernel=Linux 6.1\nos=PRETTY_NAME=\"Debian 12\"\nuser=a\nuid=7\n\
              groups=a b\npasswd=a:x:7:7:A,:/h:/bin/zsh\numask=0022\n\
              limit=Max open files              1024      4096     files\n\
              limit=Max address space           unlimited unlimited bytes\n\
@@ -547,6 +564,10 @@ mod tests {
         );
         let rows = seen.rows();
         for (key, expected) in [
+            (
+                "host",
+                json!({ "name": "db7", "address": "10.0.0.7", "port": 2222 }),
+            ),
             (
                 "platform",
                 json!({ "machine": "x86_64", "kernel": "Linux 6.1", "os": "Debian 12" }),

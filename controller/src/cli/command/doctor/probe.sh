@@ -10,6 +10,8 @@ m=$(uname -m)
 p machine "$m"
 p kernel "$(uname -s) $(uname -r)"
 lines os /etc/os-release 'PRETTY_NAME=*'
+p host "$(uname -n)"
+p address "${SSH_CONNECTION-}"
 u=$(id -un)||u=$1
 p user "$u"
 p uid "$(id -u)"
