@@ -90,7 +90,7 @@ fn concurrent_logins_through_one_command_stay_below_the_max_startups_behind_it()
     let scratch = ScratchDir::new("names");
     // Without tokens, so that it is the same command for each name.
     let command = format!(
-        "  ProxyCommand exec ssh -F {} -W {} bastion\n",
+        "  ProxyCommand ssh -F {} -W {} bastion\n",
         bastion.config().display(),
         server.address()
     );
