@@ -25,7 +25,7 @@ const BEFORE: usize = 1024;
 /// Maximum length in bytes of the first of them.
 const FIRST: usize = 512;
 
-/// The number of the note of the place where the program leads, if it has another name than the hop.
+/// The number of the note of the place where the program leads, if the hop has another name.
 pub const PLACE: u8 = 9;
 
 /// Facts about a dialogue, one bit each. Rules define further ones.

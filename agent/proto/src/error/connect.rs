@@ -65,8 +65,8 @@ pub struct ConnectError {
     /// Name of the intended context, for instance `ssh.web1.sudo.root`.
     #[serde(deserialize_with = "text::read")]
     pub context: String,
-    /// The hop as an operator writes it, for instance `sudo:postgres`. Behind a comma, the user, the
-    /// host and the port where ssh leads, if the hop does not name these: for instance
+    /// The hop as an operator writes it, for instance `sudo:postgres`. Behind a comma, the user,
+    /// the host and the port where ssh leads, if the hop does not name these: for instance
     /// `ssh:web1, deploy@10.0.0.7:2222`.
     #[serde(deserialize_with = "text::read")]
     pub hop: String,

@@ -189,8 +189,9 @@ impl Ssh {
     }
 
     /// Returns the script that runs before ssh. It prints the user, the host and the route that
-    /// `ssh -G` shows, and the place where ssh leads if the hop does not name it, replaces disturbing settings, waits for a line of stdin, and executes ssh.
-    /// `$0` is the prefix of its own lines, and the arguments are ssh and its arguments.
+    /// `ssh -G` shows, and the place where ssh leads if the hop does not name it. It replaces
+    /// disturbing settings, waits for a line of stdin, and executes ssh. `$0` is the prefix of its
+    /// own lines, and the arguments are ssh and its arguments.
     fn script(&self) -> String {
         let mut script = String::new();
         if self.asks() {
