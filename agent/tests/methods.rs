@@ -598,6 +598,10 @@ fn the_reason_comes_from_ssh_itself_and_names_the_failing_host() {
 }
 
 /// Returns the place that the script before ssh names, if `ssh -G` prints these settings.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this process is a test and no agent"
+)]
 fn place(ssh: &Ssh, host: &str, port: &str) -> String {
     let argv = &ssh.recipe("5f").argv;
     // A function stands for ssh.
