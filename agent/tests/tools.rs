@@ -3,13 +3,13 @@
 
 use offshoot_agent::ConnectErrorKind as Kind;
 use offshoot_agent::method::spec::BadOption;
-use offshoot_agent::method::{Docker, Incus, Jail, Kubectl, Lxd, Method, Table, Tool, registry};
+use offshoot_agent::method::{self, Docker, Incus, Jail, Kubectl, Lxd, Method, Table, Tool};
 use offshoot_proto::connect::bootstrap::{BootstrapWatcher, Retry};
 use offshoot_proto::connect::dialogue::Dialogue;
 use offshoot_proto::connect::recipe::{Attach, Recipe};
 
 fn method(name: &str, values: &[(&str, &str)]) -> Box<dyn Method> {
-    let row = registry::find(name).unwrap_or_else(|| panic!("no method {name}"));
+    let row = method::find(name).unwrap_or_else(|| panic!("no method {name}"));
     let common = |key: &str| matches!(key, "env" | "dir");
     let own: Vec<_> = values
         .iter()
@@ -182,7 +182,7 @@ fn unshare_makes_the_listed_namespaces() {
         true,
         &user,
     );
-    let row = registry::find("unshare").expect("it is a method");
+    let row = method::find("unshare").expect("it is a method");
     for list in ["", "nonsense", "net,pid", "net+", "+net"] {
         assert!(row.build(&[("namespaces", list)]).is_err(), "{list:?}");
     }
@@ -485,7 +485,7 @@ fn lxd_and_incus_have_the_same_words_behind_their_names() {
         words(method, &values, &all);
         let short = format!("{program} exec --mode=non-interactive a --");
         words(method, &[("instance", "a")], &short);
-        let row = registry::find(method).expect("it is a method");
+        let row = method::find(method).expect("it is a method");
         assert!(
             row.build(&[("instance", "-a")]).is_err(),
             "no instance is an option"

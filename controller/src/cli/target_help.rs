@@ -1,9 +1,9 @@
 //! The texts of `offshoot help targets`: the grammar and a line for each method, or one method with
 //! its options, from its description.
 
-use offshoot::methods::registry::{METHODS, Row};
 use offshoot::methods::spec::{Argument, COMMON, OptionSpec, Spec};
 use offshoot::methods::{DEFAULT_HEARTBEAT, Method};
+use offshoot::methods::{METHODS, Row};
 
 /// The longest line, in columns.
 const WIDTH: usize = 100;

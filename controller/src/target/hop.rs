@@ -1,7 +1,7 @@
 //! Targets and hops as values, with the methods of the registry.
 
 use offshoot_agent::method::Method;
-use offshoot_agent::method::registry::Row;
+use offshoot_agent::method::Row;
 use offshoot_agent::method::spec::{
     Argument, BadOption, COMMON, OptionSpec, PasswordOf, RunsAs, Spec, Value,
 };

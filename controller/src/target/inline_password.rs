@@ -1,7 +1,7 @@
 //! Detection of passwords in targets. Other users can see a command line, so such targets are
 //! refused before anything else is parsed, and the password is never shown.
 
-use offshoot_agent::method::registry;
+use offshoot_agent::method;
 use offshoot_agent::method::spec::Argument;
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
             word.chars()
                 .eq(glyphs[start..].iter().copied().take(word.len()))
         };
-        let method = registry::METHODS
+        let method = method::METHODS
             .iter()
             .find(|row| begins(&format!("{}:", row.spec.name)));
         let behind_name = method.map_or(0, |row| row.spec.name.len() + 1);
@@ -76,7 +76,7 @@ pub(super) fn find(text: &str) -> Option<Range<usize>> {
 
 /// Returns the prefix of a URL that is a hop: `ssh://`.
 pub(super) fn scheme() -> String {
-    format!("{}://", registry::bare().spec.name)
+    format!("{}://", method::bare().spec.name)
 }
 
 /// Finds the value of a key that does not exist but begins like one for a password: `pass=`,

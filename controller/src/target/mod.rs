@@ -2,7 +2,7 @@
 //!
 //! The command line takes the same texts; `offshoot help targets` explains them. Parsing and
 //! printing are pure: `parse.rs` has the grammar, `print.rs` the inverse, and the
-//! [`registry`](offshoot_agent::method::registry) the methods with their arguments and options.
+//! [`METHODS`](offshoot_agent::method::METHODS) the methods with their arguments and options.
 
 mod connect;
 mod hop;

@@ -7,7 +7,7 @@
 use super::hop::{self, Hop, Target};
 use super::inline_password;
 use super::pieces::{Piece, Result, Wrong, glyphs, without_scheme};
-use offshoot_agent::method::registry;
+use offshoot_agent::method;
 use offshoot_agent::method::spec::{Argument, BadOption, OptionSpec, Spec, Value};
 use std::fmt;
 use std::ops::Range;
@@ -129,10 +129,10 @@ fn hop(piece: &Piece<'_>) -> Result<Hop> {
     let quoted = word.glyphs.iter().any(|glyph| glyph.quoted);
     let named = Some(word.text())
         .filter(|_| !quoted)
-        .and_then(|name| registry::find(&name));
+        .and_then(|name| method::find(&name));
     let (mut hop, argument) = match named {
         Some(row) => (Hop::new(row), argument),
-        None => (Hop::new(registry::bare()), Some(head.clone())),
+        None => (Hop::new(method::bare()), Some(head.clone())),
     };
     self::argument(&mut hop, argument, head)?;
     for option in options {
@@ -189,7 +189,7 @@ fn argument(hop: &mut Hop, argument: Option<Piece<'_>>, head: &Piece<'_>) -> Res
         }
         (Argument::Host, Some(argument)) => host(hop, &argument),
         (Argument::Host, None) => {
-            let short = if name == registry::bare().spec.name {
+            let short = if name == method::bare().spec.name {
                 ", or only HOST"
             } else {
                 ""
@@ -395,7 +395,7 @@ fn options_of(spec: &'static Spec) -> String {
 
 /// Returns the names of all methods, separated by commas.
 fn methods() -> String {
-    let mut names: Vec<_> = registry::METHODS.iter().map(|row| row.spec.name).collect();
+    let mut names: Vec<_> = method::METHODS.iter().map(|row| row.spec.name).collect();
     names.sort_unstable();
     names.join(", ")
 }

@@ -1,7 +1,7 @@
 //! Targets as text, in the shortest form that parses as the same target.
 
 use super::hop::{Hop, Target};
-use offshoot_agent::method::registry;
+use offshoot_agent::method;
 use offshoot_agent::method::spec::Argument;
 use std::fmt;
 
@@ -45,9 +45,9 @@ impl fmt::Display for Hop {
 impl Hop {
     fn write_host(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (user, host) = (self.get("user"), self.get("host").unwrap_or_default());
-        let bare = self.method() == registry::bare().spec.name;
+        let bare = self.method() == method::bare().spec.name;
         // Without the prefix, a host with the name of a method would be parsed as that method.
-        if !bare || (user.is_none() && registry::find(host).is_some()) {
+        if !bare || (user.is_none() && method::find(host).is_some()) {
             write!(f, "{}:", self.method())?;
         }
         if let Some(user) = user {

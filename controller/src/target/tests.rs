@@ -1,8 +1,8 @@
 //! Targets: valid and invalid ones, and the round trip from text to text.
 
 use super::{Hop, Target};
-use offshoot_agent::method::registry::{METHODS, Row, find};
 use offshoot_agent::method::spec::{Argument, OptionSpec, Value};
+use offshoot_agent::method::{METHODS, Row, find};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 

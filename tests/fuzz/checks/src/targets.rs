@@ -2,7 +2,7 @@
 //! parsing and printing round-trip.
 
 use crate::input::Input;
-use offshoot::methods::registry::METHODS;
+use offshoot::methods::METHODS;
 use offshoot::methods::spec::{Argument, OptionSpec, Value};
 use offshoot::target::{Hop, Target, TargetError};
 
