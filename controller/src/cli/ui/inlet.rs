@@ -8,6 +8,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
+/// How long, in ms, a question waits for input before it looks whether this program is still in the
+/// foreground: unlike a read, `poll` does not end when a shell continues it in the background.
+const LOOK: u8 = 200;
+
 /// Our stdin or our terminal.
 pub(crate) struct Inlet {
     file: File,
@@ -48,14 +52,14 @@ impl Inlet {
         })
     }
 
-    /// Waits for input of the terminal. Returns false if there is none yet.
+    /// Waits for input of the terminal, for a short time. Returns false if there is none yet.
     ///
     /// # Errors
     /// Returns an error if the input is not wanted any more.
     fn wait(&self, until: &PipeReader) -> io::Result<bool> {
         let watched = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let mut fds = [watched(self.file.as_fd()), watched(until.as_fd())];
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, PollTimeout::from(LOOK)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
