@@ -345,8 +345,25 @@ fn hostile_and_missing_tools_are_bounded_and_harmless() {
         "local,shell=[/bin/sh],env=PATH=[{}:/usr/bin:/bin]",
         scratch.path().display()
     );
-    // Each waits for sudo until its time is up.
+    // A probe that never ends, in a context whose options are repeated in the advice.
+    let scratch = ScratchDir::new("hangs");
+    scratch.file("getent", "#!/bin/sh\nexec sleep 100\n", 0o755);
+    let hangs = format!(
+        "local,shell=[/bin/sh],env=PATH=[{}:/usr/bin:/bin]",
+        scratch.path().display()
+    );
+    // Each waits for a tool until its time is up.
     std::thread::scope(|both| {
+        let options = ["-o", "LogLevel INFO", "--connect-timeout=30"];
+        let run = doctor(&options).args([&hangs]).limit(LIMIT);
+        let hangs = &hangs;
+        both.spawn(move || {
+            let text = run.finish().expect_code(1).out();
+            let again = format!(
+                "hangs or fails: `offshoot run -o 'LogLevel INFO' --connect-timeout 30 --no-ask '{hangs}' -- sh -xc"
+            );
+            assert!(text.contains(&again), "{again} is missing in {text}");
+        });
         for form in ["--json", "--connect-timeout=30"] {
             let run = doctor(&[form, &target]).limit(LIMIT);
             both.spawn(|| {

@@ -95,7 +95,7 @@ fn chroot_enters_a_folder_as_any_user() {
 /// Returns the environments of a program in a context and of the agent that has started it, and of
 /// all processes that it sees there.
 fn environments(context: &offshoot::Context) -> String {
-    let script = "env;cat /proc/[0-9]*/environ 2>&1|tr '\\0' '\\n'";
+    let script = "export;cat /proc/[0-9]*/environ 2>&1|tr '\\0' '\\n'";
     said(context, &["sh", "-c", script])
 }
 
@@ -120,8 +120,8 @@ fn the_environment_of_the_caller_stays_outside_of_another_root() {
     ] {
         let inside = up(&router, &format!("{secret}/{hop},env=KEPT=[two words]"));
         let seen = environments(&inside);
-        assert!(seen.contains("KEPT=two words\n"), "{hop}: {seen}");
-        assert!(seen.contains("PATH=/"), "{hop}: {seen}");
+        assert!(seen.contains("KEPT='two words'\n"), "{hop}: {seen}");
+        assert!(seen.contains("PATH='/"), "{hop}: {seen}");
         assert!(!seen.contains("secret"), "{hop}: {seen}");
         let agent = said(&inside, &["sh", "-c", "echo $PPID"]);
         if hop.starts_with("chroot") {
@@ -130,12 +130,22 @@ fn the_environment_of_the_caller_stays_outside_of_another_root() {
             assert!(!environ.contains("secret"), "{hop}: {environ}");
         }
     }
+    // A root without the program id.
+    let debian = Rootfs::debian();
+    let seen = environments(&up(
+        &router,
+        &format!("{secret}/chroot:[{}]", debian.text()),
+    ));
+    assert!(
+        seen.contains("HOME='/'\n") && !seen.contains("secret"),
+        "{seen}"
+    );
     let app = up(&router, &format!("{secret}/chroot:[{root}],user=app"));
     let user = said(&app, &["sh", "-c", "echo $HOME $USER $LOGNAME $SHELL"]);
     assert_eq!(user, "/tmp app app /bin/sh");
     // The same root for the same user is the same domain of trust, as with a local hop.
     let same = up(&router, &format!("{secret}/unshare:mount+pid"));
-    assert!(environments(&same).contains("HOSTSECRET=topsecret"));
+    assert!(environments(&same).contains("HOSTSECRET='topsecret'"));
     drop((app, same, router));
     let _ = fs::remove_dir_all("/run/systemd");
 }
@@ -289,6 +299,11 @@ fn unshare_names_each_reason_of_a_failure() {
             format!("unshare:mount,root=[{}]", bare.text()),
             Kind::NoShell,
             &["no program sh"],
+        ),
+        (
+            format!("unshare,program=[{}/bin/unshare]", root.text()),
+            Kind::Start,
+            &["'--kill-child'", "util-linux", "busybox"],
         ),
         (
             "unshare,program=no-such-unshare".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::spec::{Argument, OptionSpec, PasswordOf, RunsAs, Spec, Value};
 use super::tool::{
-    ARG, CLEAN, Line, NO_SHELL, NO_TOOL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, path,
+    ARG, CLEAN, Line, NO_SHELL, NO_TOOL, OUTSIDE, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, path,
 };
 use crate::context::Context;
 use crate::hop::Hop;
@@ -134,7 +134,7 @@ impl Table for Bwrap {
             ARG,
             PROGRAM,
         ],
-        notes: "",
+        notes: OUTSIDE,
         runs_as: RunsAs::NamedUser,
         password_of: PasswordOf::Nobody,
     };

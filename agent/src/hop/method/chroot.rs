@@ -2,7 +2,8 @@
 
 use super::spec::{Argument, PasswordOf, RunsAs, Spec};
 use super::tool::{
-    CLEAN, Line, NO_SHELL, NO_TOOL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, USER, path,
+    CLEAN, Line, NO_SHELL, NO_TOOL, OUTSIDE, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, USER,
+    path,
 };
 use crate::context::Context;
 use crate::hop::Hop;
@@ -152,7 +153,7 @@ impl Table for Chroot {
         },
         about: "is a folder of the same machine as the root of the file system; only root may enter it so",
         options: &[USER, PROGRAM],
-        notes: "",
+        notes: OUTSIDE,
         runs_as: RunsAs::NamedUser,
         password_of: PasswordOf::Nobody,
     };

@@ -2,7 +2,7 @@
 
 use super::spec::{Argument, PasswordOf, RunsAs, Spec};
 use super::tool::{
-    AN_OPTION, CLEAN, Line, NO_SHELL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, USER,
+    AN_OPTION, CLEAN, Line, NO_SHELL, OUTSIDE, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool, USER,
 };
 use crate::context::Context;
 use crate::hop::Hop;
@@ -80,7 +80,7 @@ impl Table for Jail {
         },
         about: "is a jail of FreeBSD, by jexec; agents run on Linux, so that it needs FreeBSD's emulation of that",
         options: &[USER, PROGRAM],
-        notes: "",
+        notes: OUTSIDE,
         runs_as: RunsAs::NamedUser,
         password_of: PasswordOf::Nobody,
     };

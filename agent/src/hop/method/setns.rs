@@ -2,7 +2,7 @@
 
 use super::instance;
 use super::spec::{Argument, OptionSpec, PasswordOf, RunsAs, Spec, Value};
-use super::tool::{Line, NO_SHELL, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool};
+use super::tool::{Line, NO_SHELL, OUTSIDE, OWN_HOME, PROGRAM, Part, SHELL, Table, Tool};
 use super::unshare::{LIST, are_namespaces};
 use crate::context::Context;
 use crate::hop::Hop;
@@ -310,7 +310,7 @@ impl Table for Setns {
             ),
             PROGRAM,
         ],
-        notes: "",
+        notes: OUTSIDE,
         runs_as: RunsAs::NamedUser,
         password_of: PasswordOf::Nobody,
     };

@@ -387,13 +387,18 @@ pub(super) const OWN_HOME: Part = Part::All(&[
     // A variable that the tool was told to set stays.
     Part::Is(
         r#"unset LANGUAGE
-i=$(id -u)
+i=$(command -v id)&&i=$(id -u)
 [ -r /etc/passwd ]&&while IFS=: read -r a b c d e f g||[ "$c" ];do [ "$c" = "$i" ]&&break;done</etc/passwd
-export "HOME=${HOME:-${f:-/}}" "USER=${USER:-${a:-$i}}" "LOGNAME=${LOGNAME:-${a:-$i}}" "SHELL=${SHELL:-${g:-/bin/sh}}"
+export "HOME=${HOME:-${f:-/}}" "SHELL=${SHELL:-${g:-/bin/sh}}"
+[ "$i" ]&&export "USER=${USER:-${a:-$i}}" "LOGNAME=${LOGNAME:-${a:-$i}}"
 exec "$@""#,
     ),
     Part::Is("sh"),
 ]);
+
+/// The note of a method with [`CLEAN`].
+pub(super) const OUTSIDE: &str =
+    "The variables of the caller stay outside, except TERM; env= gives the agent others.";
 
 /// The message of [`ENGLISH`] and [`CLEAN`] for a tool that is not installed.
 pub(super) const NO_TOOL: &[Line] = &[Line::Means(

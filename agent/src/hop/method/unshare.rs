@@ -176,7 +176,8 @@ impl Table for Unshare {
             ARG,
             PROGRAM,
         ],
-        notes: "With user, the caller is root of the new namespaces, and has to be nobody special for the others.",
+        notes: "With user, the caller is root of the new namespaces, and has to be nobody special for the others. \
+                With root= or user=, the variables of the caller stay outside, except TERM; env= gives the agent others.",
         runs_as: RunsAs::NamedUser,
         password_of: PasswordOf::Nobody,
     };
