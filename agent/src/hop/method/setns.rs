@@ -222,7 +222,7 @@ impl Table for Setns {
                 "try again",
             ),
             Line::Means(
-                &["^nsenter: unrecognized option"],
+                &["nsenter: unrecognized option"],
                 Kind::Start,
                 "this nsenter has no such option: %",
                 "install the one of util-linux, or name it by program=",

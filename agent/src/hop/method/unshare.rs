@@ -96,7 +96,7 @@ impl Table for Unshare {
                 "go there as root (sudo/unshare), or add the namespace user, as in unshare:user+mount+pid",
             ),
             Line::Means(
-                &["^unshare: unrecognized option"],
+                &["unshare: unrecognized option"],
                 Kind::Start,
                 "this unshare has no such option: %",
                 "the hop needs the unshare of util-linux, as that of busybox has too few; install it, or name it by \

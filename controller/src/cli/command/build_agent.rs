@@ -11,9 +11,9 @@ use std::process::exit;
 
 const ABOUT: &str = "\
 Build an agent with the functions of a package, for x86_64 and aarch64, into its folder
-target/agents, where `Builder::package` finds it. The agent is the binary with the name of the package; its `main`
-is `offshoot::agent_main()`, or begins with `offshoot::init()`. A target or the source of std that
-the toolchain lacks is added by rustup.";
+target/agents, where `Builder::package` finds it. The agent is the binary with the name of the
+package; its `main` is `offshoot::agent_main()`, or begins with `offshoot::init()`. A target or the
+source of std that the toolchain lacks is added by rustup.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +30,7 @@ pub(super) struct BuildAgent {
     /// The package, if the manifest is that of a workspace
     #[arg(short, long, value_name = "NAME")]
     package: Option<String>,
-    /// A machine instead of both: x86_64, aarch64, i686, armv7 or riscv64, or its Rust target; may
-    /// be given several times
+    /// A machine instead of both: x86_64, aarch64, i686, armv7 or riscv64; may be repeated
     #[arg(long, value_name = "TARGET")]
     target: Vec<String>,
     /// The effect of a panic: to `unwind` to its call, or to `abort` the agent, which is smaller

@@ -46,6 +46,7 @@ pub(crate) fn rows(label: &str, lines: &[&str], columns: Option<u16>) -> Vec<Str
     if rows.len() > MOST {
         let surplus = rows.len() - MOST + 1;
         let note = format!("{label}(lines are left out here)");
+        let note = note.chars().take(room).collect();
         rows.splice(first..first + surplus, [note]);
     }
     rows
@@ -73,7 +74,7 @@ mod tests {
                 let rows = rows("[e1/sudo] ", &[&line], columns);
                 let most = usize::from(columns.unwrap_or(80));
                 for row in &rows {
-                    let begins = row.starts_with("[e1/sudo] ") || row.starts_with(MARGIN);
+                    let begins = row.starts_with("[e1/sudo]") || row.starts_with(MARGIN);
                     assert!(begins && width(row) < most, "{row:?} {columns:?}");
                 }
             }
