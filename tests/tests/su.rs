@@ -298,7 +298,7 @@ fn a_password_is_not_given_to_a_question_of_another_kind() {
         ),
         (
             format!("printf 'Password: '>&2;read -r answer;printf 'Token: '>&2;{keep}"),
-            "it asks for more than the password: Token:",
+            "it asks for a code",
         ),
         (
             format!("printf 'Who are you'>&2;{keep}"),

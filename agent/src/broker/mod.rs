@@ -201,9 +201,7 @@ impl Broker {
             }
             Source::Link(link) => self.receive(core, link, bytes),
             Source::ChildStderr(link) => self.children.stderr(&mut self.reactor, core, link, bytes),
-            Source::ChildTerminal(link) => {
-                self.children.terminal(&mut self.reactor, core, link, bytes)
-            }
+            Source::ChildTerminal(link) => self.children.terminal(&mut self.reactor, link, bytes),
             Source::Signal if count > 0 => {
                 self.detached = false;
                 self.order_stop(
@@ -363,9 +361,9 @@ impl Broker {
                     .connect_timed_out(&mut self.reactor, &mut core, link, asking)
             }
             Timer::Turn(link) => self.children.admit(&mut self.reactor, &mut core, link),
-            Timer::Unanswered(link, times) => {
+            Timer::Unanswered(link, times, last) => {
                 self.children
-                    .unanswered(&mut self.reactor, &mut core, link, times)
+                    .unanswered(&mut self.reactor, &mut core, link, (times, last))
             }
             Timer::Lost(link) => self
                 .children

@@ -67,8 +67,8 @@ pub(crate) enum Timer {
     /// A hop that is queued or pauses may start.
     Turn(LinkId),
     /// No rule has answered the question on the terminal of a child's program. The number counts
-    /// the program's writes to it.
-    Unanswered(LinkId, u32),
+    /// the program's writes to it; true at the last chance.
+    Unanswered(LinkId, u32, bool),
     /// The wait for the last output of a child, whose link has ended, is over.
     Lost(LinkId),
     /// The time limit for the end of a child's program, in the attempt with this number.

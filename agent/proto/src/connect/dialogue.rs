@@ -230,8 +230,14 @@ impl Dialogue {
         self.rules.retain(|rule| rule.reaction == Reaction::Ignore);
     }
 
-    /// Takes bytes of the terminal.
+    /// Takes bytes of the terminal, and reacts to the question at their end.
     pub fn terminal(&mut self, bytes: &[u8]) -> Option<Act> {
+        self.feed(bytes);
+        self.prompt()
+    }
+
+    /// Takes bytes of the terminal.
+    pub fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if matches!(byte, b'\n' | b'\r') {
                 let line = core::mem::take(&mut self.tail);
@@ -252,7 +258,6 @@ impl Dialogue {
                 self.tail.push(*byte);
             }
         }
-        self.prompt()
     }
 
     /// Keeps a line as a part of the question. Of many, the first stays, where ssh names the host

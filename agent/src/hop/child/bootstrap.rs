@@ -49,6 +49,9 @@ use tracing::Level;
 /// How long a question on the terminal may stay unanswered.
 const ANSWERED: Duration = Duration::from_secs(2);
 
+/// How long a question must be the last text on the terminal before it is answered.
+const SETTLED: Duration = Duration::from_millis(20);
+
 /// Input for start-up files that read stdin before the loader does.
 const LINE_ENDS: &[u8] = &[b'\n'; 32];
 
@@ -241,7 +244,7 @@ impl Children {
             return;
         };
         if child.order.recipe.asks_on_pipes {
-            return self.terminal(reactor, core, link, bytes);
+            return self.terminal(reactor, link, bytes);
         }
         let level = if child.up { Level::DEBUG } else { Level::INFO };
         for line in child.boot.stderr(bytes) {
@@ -264,13 +267,7 @@ impl Children {
         }
     }
 
-    pub(crate) fn terminal(
-        &mut self,
-        reactor: &mut Reactor,
-        core: &mut NodeState,
-        link: LinkId,
-        bytes: &[u8],
-    ) {
+    pub(crate) fn terminal(&mut self, reactor: &mut Reactor, link: LinkId, bytes: &[u8]) {
         let Some(child) = self.by_link.get_mut(&link) else {
             return;
         };
@@ -281,28 +278,32 @@ impl Children {
             return;
         }
         child.written = child.written.wrapping_add(1);
-        let (times, act) = (child.written, child.boot.dialogue.terminal(bytes));
-        if act.is_none() && child.boot.dialogue.question().is_some() {
-            reactor.after(ANSWERED, Timer::Unanswered(link, times));
+        child.boot.dialogue.feed(bytes);
+        if child.boot.dialogue.question().is_some() {
+            // A terminal passes on the lines of one text one by one. A line that looks like a
+            // question must not be answered if another one follows, which would get the answer.
+            for (patience, last) in [(SETTLED, false), (ANSWERED, true)] {
+                reactor.after(patience, Timer::Unanswered(link, child.written, last));
+            }
         }
-        self.act(reactor, core, link, act);
     }
 
-    /// Handles a question that is still unanswered on the terminal.
+    /// Handles a question that is still unanswered on the terminal. One that no rule knows is asked
+    /// at the `last` chance.
     pub(crate) fn unanswered(
         &mut self,
         reactor: &mut Reactor,
         core: &mut NodeState,
         link: LinkId,
-        times: u32,
+        (times, last): (u32, bool),
     ) {
         let waits = |child: &&mut Child| child.written == times && !child.up && !child.over;
         let Some(child) = self.by_link.get_mut(&link).filter(waits) else {
             return;
         };
-        // The rest of the question may have arrived since.
         let dialogue = &mut child.boot.dialogue;
-        let act = dialogue.terminal(&[]).or_else(|| dialogue.ask());
+        let known = dialogue.terminal(&[]);
+        let act = known.or_else(|| if last { dialogue.ask() } else { None });
         self.act(reactor, core, link, act);
     }
 
