@@ -67,8 +67,8 @@ pub enum Mode {
     Wait,
 }
 
-/// What a parent sends before an image. If a start-up file has executed another shell, that shell
-/// reads its commands from stdin, and must not take the image for some.
+/// Command that a parent sends before an image. If a start-up file has executed another shell, that
+/// shell reads its commands from stdin, and must not take the image for some.
 pub const OTHER_SHELL_EXITS: &[u8] = b"exit 88\n";
 
 /// The second argument of every stage, 35 characters.

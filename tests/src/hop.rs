@@ -5,10 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use offshoot::stock::{Facts, facts};
+use offshoot::stock::{Facts, echo, facts};
 use offshoot::{ConnectError, ConnectErrorKind, Context, Error, Result, Router};
 
 use crate::process::{self, Seen};
+use crate::run::LIMIT;
 use crate::scratch::ScratchDir;
 use crate::sshd::Sshd;
 
@@ -29,6 +30,39 @@ pub fn router() -> Router {
 pub fn up(result: Result<Context>) -> Facts {
     let context = result.unwrap_or_else(|error| panic!("{error}\nsaid: {:#?}", said(&error)));
     facts_of(&context)
+}
+
+/// Returns owned words.
+pub fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Connects the host of these words of a shell, and exchanges messages of several frames with it.
+///
+/// # Panics
+/// Panics if the hop fails or the answer is another one.
+#[track_caller]
+pub fn exchanges(router: &Router, what: &str, words: Vec<String>) -> Context {
+    let context = router.local().shell_words(words).connect();
+    let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
+    let text = "more than a frame ".repeat(20_000);
+    let back = context.call(echo { text: text.clone() });
+    let back = back.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(back == text, "{what}");
+    context
+}
+
+/// Starts a program of a context that does not end by itself, and waits until it runs.
+///
+/// # Panics
+/// Panics if it does not start.
+#[track_caller]
+pub fn runs_a_program(context: &Context) {
+    let program = context.command("/usr/bin/tail").args(["-f", "/dev/null"]);
+    let _program = program.spawn().expect("it runs");
+    // Under qemu, its arguments are not those of the program.
+    let runs = || process::all().values().any(|seen| seen.name == "tail");
+    assert!(process::eventually(LIMIT, runs), "the program runs");
 }
 
 /// Calls a context for its facts.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use offshoot::stock::{echo, ping};
 use offshoot::{CallError, ConnectErrorKind as Kind, Error, Reason, Router};
-use offshoot_tests::hop::{Counter, assert_says, refused, router, sessions, up};
+use offshoot_tests::hop::{Counter, assert_says, refused, router, sessions, up, words};
 use offshoot_tests::process::{descendants, eventually};
 use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
@@ -41,10 +41,6 @@ fn behind(how: &str, number: usize) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into()
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 #[test]

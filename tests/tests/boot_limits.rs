@@ -5,7 +5,7 @@ use offshoot::stock::{echo, ping};
 use offshoot::{ConnectErrorKind as Kind, Context, Router};
 use offshoot_tests::boxes::said;
 use offshoot_tests::cgroups::MemoryLimit;
-use offshoot_tests::hop::{assert_says, refused, router, up};
+use offshoot_tests::hop::{assert_says, refused, router, up, words};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::shells::{INTERPRETERS, Sh, Tools};
 use offshoot_tests::users::NOPASS;
@@ -31,10 +31,6 @@ fn below_with(limit: &str, tools: &Tools) -> Vec<String> {
     let path = format!("PATH={}", tools.path());
     let shell = format!("{}/sh", tools.path());
     words(&["bash", "-c", &script, "bash", "env", "-i", &path, &shell])
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 /// Connects a host below a limit and uses it: calls, messages of several frames, a program with

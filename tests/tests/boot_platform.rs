@@ -7,10 +7,8 @@
 use offshoot::ConnectErrorKind as Kind;
 use offshoot::stock::echo;
 use offshoot_tests::Leaks;
-use offshoot_tests::hop::{assert_says, facts_of, refused, router};
-use offshoot_tests::process::eventually;
+use offshoot_tests::hop::{assert_says, facts_of, refused, router, runs_a_program};
 use offshoot_tests::qemu::{AARCH64, Renamed, Whole};
-use offshoot_tests::run::LIMIT;
 use offshoot_tests::shells::{Sh, Tools};
 
 #[test]
@@ -238,18 +236,7 @@ fn an_agent_under_qemu_ends_with_its_tree() {
         .shell_words(host.words(&AARCH64.words()))
         .connect()
         .expect("the other image is sent");
-    let program = context
-        .command("/usr/bin/tail")
-        .args(["-f", "/dev/null"])
-        .spawn()
-        .expect("it runs");
-    let running = || {
-        offshoot_tests::process::all()
-            .values()
-            .any(|seen| seen.name == "tail")
-    };
-    assert!(eventually(LIMIT, running), "the program runs");
-    drop(program);
+    runs_a_program(&context);
     drop((context, router, host));
     leaks.check().expect("all of it is gone");
 }

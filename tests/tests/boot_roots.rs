@@ -2,12 +2,12 @@
 //! with hidden processes, in a user namespace, without capabilities or system calls. An agent
 //! starts and works, or the error names the way out; nothing is left behind.
 
-use offshoot::stock::{echo, facts};
+use offshoot::stock::facts;
 use offshoot::target::TargetExt as _;
 use offshoot::{ConnectErrorKind as Kind, Context, Router};
 use offshoot_tests::boxes::{fails, said};
 use offshoot_tests::docker::{self, Docker};
-use offshoot_tests::hop::{assert_says, facts_of, refused, router, up};
+use offshoot_tests::hop::{assert_says, exchanges, facts_of, refused, router, up, words};
 use offshoot_tests::rootfs::{APP, Rootfs};
 use offshoot_tests::shells::{Sh, Tools};
 use offshoot_tests::users::PLAIN;
@@ -23,17 +23,9 @@ const NOEXEC: &str =
     "for d in dev tmp run root; do busybox mount -t tmpfs -o noexec none $R/$d; done
 busybox mknod $R/dev/null c 1 3";
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-/// Returns the words of a shell in a root, with namespaces of mounts and processes of its own.
-/// `prepare` is shell text, in which `$R` is the root; `user` is one by number.
-fn inside(root: &Rootfs, prepare: &str, user: u32) -> Vec<String> {
-    let script = format!(
-        "set -e\nR={}\nbusybox mount -o bind $R $R\n{prepare}\ncd $R\nexec chroot --userspec={user}:{user} $R \"$@\"",
-        root.text()
-    );
+/// Returns the words of a shell that runs a script, which ends in `exec`, in namespaces of mounts
+/// and processes of its own.
+fn unshared(script: &str) -> Vec<String> {
     words(&[
         "unshare",
         "-m",
@@ -44,23 +36,26 @@ fn inside(root: &Rootfs, prepare: &str, user: u32) -> Vec<String> {
         "private",
         "sh",
         "-c",
-        &script,
+        script,
         "sh",
         "/bin/sh",
     ])
 }
 
+/// Returns the words of a shell in a root, with namespaces of mounts and processes of its own.
+/// `prepare` is shell text, in which `$R` is the root; `user` is one by number.
+fn inside(root: &Rootfs, prepare: &str, user: u32) -> Vec<String> {
+    let script = format!(
+        "set -e\nR={}\nbusybox mount -o bind $R $R\n{prepare}\ncd $R\nexec chroot --userspec={user}:{user} $R \"$@\"",
+        root.text()
+    );
+    unshared(&script)
+}
+
 /// Connects a host and uses it: messages of several frames, a program, a hop from there.
 #[track_caller]
 fn works(router: &Router, what: &str, words: Vec<String>) -> Context {
-    let context = router.local().shell_words(words).connect();
-    let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
-    let text = "more than a frame ".repeat(20_000);
-    let back = context.call(echo { text: text.clone() });
-    assert!(
-        back.unwrap_or_else(|error| panic!("{what}: {error}")) == text,
-        "{what}"
-    );
+    let context = exchanges(router, what, words);
     assert_eq!(
         said(&context, &["sh", "-c", "echo $((6 * 7))"]),
         "42",
@@ -152,20 +147,7 @@ fn an_agent_that_sees_no_processes_of_others_ends_all_of_its_own() {
         exec setpriv --reuid={} --regid=users --clear-groups \"$@\"",
         PLAIN.name
     );
-    let host = words(&[
-        "unshare",
-        "-m",
-        "-p",
-        "-f",
-        "--kill-child",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        &script,
-        "sh",
-        "/bin/sh",
-    ]);
+    let host = unshared(&script);
     let context = works(&router, "hidepid=2", host);
     let seen = "grep -l tail /proc/[0-9]*/comm || echo hidden";
     assert_eq!(said(&context, &["sh", "-c", seen]), "hidden");

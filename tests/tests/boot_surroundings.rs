@@ -1,12 +1,11 @@
-//! What surrounds a start without being part of it: locales, clocks, streams that are closed,
-//! non-blocking or merged.
+//! Starts with odd locales and clocks, and with streams that are closed, non-blocking or merged.
 
 use std::fs;
 
-use offshoot::stock::{echo, facts, ping};
+use offshoot::stock::{facts, ping};
 use offshoot::{ConnectErrorKind as Kind, Context, Exec, Router};
 use offshoot_tests::boxes::said;
-use offshoot_tests::hop::{assert_says, refused, router, up};
+use offshoot_tests::hop::{assert_says, exchanges, refused, router, up, words};
 use offshoot_tests::process::must_run;
 use offshoot_tests::run::offshoot_binary;
 use offshoot_tests::scratch::ScratchDir;
@@ -15,21 +14,10 @@ use offshoot_tests::{Leaks, Run};
 /// Shells that may be called `sh`.
 const SHELLS: [&str; 3] = ["/bin/dash", "/bin/bash", "/bin/zsh"];
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
 /// Connects a host and uses it: messages of several frames, a program with much output.
 #[track_caller]
 fn works(router: &Router, what: &str, words: Vec<String>) -> Context {
-    let context = router.local().shell_words(words).connect();
-    let context = context.unwrap_or_else(|error| panic!("{what}: {error}"));
-    let text = "more than a frame ".repeat(20_000);
-    let back = context.call(echo { text: text.clone() });
-    assert!(
-        back.unwrap_or_else(|error| panic!("{what}: {error}")) == text,
-        "{what}"
-    );
+    let context = exchanges(router, what, words);
     let zeros = said(&context, &["sh", "-c", "head -c 3000000 /dev/zero"]);
     assert_eq!(zeros.len(), 3_000_000, "{what}");
     context

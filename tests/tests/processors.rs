@@ -11,10 +11,8 @@ use std::path::{Path, PathBuf};
 use offshoot::ConnectErrorKind as Kind;
 use offshoot::stock::echo;
 use offshoot::{Context, Router};
-use offshoot_tests::hop::{assert_says, facts_of, refused};
-use offshoot_tests::process::eventually;
+use offshoot_tests::hop::{assert_says, facts_of, refused, runs_a_program};
 use offshoot_tests::qemu::{ARMV7, I686, Processor, RISCV64, Renamed, Whole};
-use offshoot_tests::run::LIMIT;
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::{Leaks, require_sandbox, skip};
 
@@ -200,18 +198,7 @@ fn an_agent_of_32_bits_ends_with_its_tree() {
         .shell_words(host.words(&I686.words()))
         .connect()
         .expect("the other image is sent");
-    let program = context
-        .command("/usr/bin/tail")
-        .args(["-f", "/dev/null"])
-        .spawn()
-        .expect("it runs");
-    let running = || {
-        offshoot_tests::process::all()
-            .values()
-            .any(|seen| seen.name == "tail")
-    };
-    assert!(eventually(LIMIT, running), "the program runs");
-    drop(program);
+    runs_a_program(&context);
     drop((context, router, host));
     leaks.check().expect("all of it is gone");
 }

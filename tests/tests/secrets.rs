@@ -101,18 +101,25 @@ fn no_agent_memory_holds_a_password_after_its_hop_is_done() {
     assert_eq!(facts(&second).user, PW.name);
 }
 
+/// Starts the command line at a terminal, answers its question with the password, and waits until
+/// its program runs.
+fn running(server: &Sshd, target: &str, question: &str) -> Terminal {
+    let mut command = Command::new(offshoot_binary());
+    command.args(["run", "-n", "-F"]).arg(server.config());
+    command.args([target, "--", "sh", "-c", "echo it runs; exec sleep 1000"]);
+    let mut terminal = Terminal::start(command, false);
+    terminal.expect(question);
+    terminal.type_line(PASSWORD);
+    terminal.expect("it runs");
+    terminal
+}
+
 #[test]
 fn the_command_line_erases_a_password_once_its_target_is_connected() {
     let _leaks = Leaks::begin();
     let server = Sshd::start("web1");
-    let mut command = Command::new(offshoot_binary());
     let target = format!("{}@web1/sudo", PW.name);
-    command.args(["run", "-n", "-F"]).arg(server.config());
-    command.args([&target, "--", "sh", "-c", "echo it runs; exec sleep 1000"]);
-    let mut terminal = Terminal::start(command, false);
-    terminal.expect("password for sudo of pw:");
-    terminal.type_line(PASSWORD);
-    terminal.expect("it runs");
+    let terminal = running(&server, &target, "password for sudo of pw:");
     let controllers = all()
         .into_values()
         .filter(|seen| seen.arguments.contains("echo it runs"));
@@ -130,14 +137,8 @@ fn the_command_line_erases_a_password_once_its_target_is_connected() {
 fn an_answer_to_a_hop_of_this_machine_is_erased_as_well() {
     let _leaks = Leaks::begin();
     let server = Sshd::named("web1").password_only().start();
-    let mut command = Command::new(offshoot_binary());
     let target = format!("{}@web1", PW.name);
-    command.args(["run", "-n", "-F"]).arg(server.config());
-    command.args([&target, "--", "sh", "-c", "echo it runs; exec sleep 1000"]);
-    let mut terminal = Terminal::start(command, false);
-    terminal.expect("password for ssh of pw:");
-    terminal.type_line(PASSWORD);
-    terminal.expect("it runs");
+    let terminal = running(&server, &target, "password for ssh of pw:");
     let found = Masked::from(PASSWORD.bytes()).count_in(terminal.pid());
     signal(terminal.pid(), Signal::SIGTERM);
     let (_, text) = terminal.finish();

@@ -169,15 +169,18 @@ fn length_of(layout: Layout) -> usize {
 // SAFETY: pieces have the requested length, do not overlap, and are aligned to a grain, large ones
 // to a page.
 unsafe impl GlobalAlloc for Heap {
+    // SAFETY: takes no pointer; any layout will do.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.with(|pieces| pieces.take(length_of(layout)))
     }
 
+    // SAFETY: as the trait demands, `piece` is one of this heap with that layout.
     unsafe fn dealloc(&self, piece: *mut u8, layout: Layout) {
         // SAFETY: the caller guarantees it.
         self.with(|pieces| unsafe { pieces.give(piece, length_of(layout)) });
     }
 
+    // SAFETY: as the trait demands, `piece` is one of this heap with that layout.
     unsafe fn realloc(&self, piece: *mut u8, layout: Layout, length: usize) -> *mut u8 {
         let (_, had) = size_of(length_of(layout));
         let (_, gets) = size_of(length);

@@ -51,7 +51,7 @@ pub fn peer(socket: impl AsFd) -> io::Result<Peer> {
 }
 
 /// Turns Nagle's algorithm off for a TCP connection, and sends an acknowledgement that it delays.
-/// Has no effect on other descriptors.
+/// Other descriptors stay as they are.
 pub(crate) fn send_held_back(socket: impl AsFd) {
     let on: libc::c_int = 1;
     for option in [libc::TCP_NODELAY, libc::TCP_QUICKACK] {

@@ -9,7 +9,7 @@ pub struct BadOption {
     pub key: String,
     /// The value.
     pub value: String,
-    /// What is wrong with the value, or what it would have to be; may be empty.
+    /// Fault of the value, or the values that there are; may be empty.
     pub advice: &'static str,
 }
 

@@ -117,13 +117,13 @@ const ON_THE_WAY: &[(u32, Kind, &str)] = &[
     ),
 ];
 
-/// What the ssh of this hop prints if it has lost a connection that leads over other hosts.
+/// Lines of this hop's ssh that has lost a connection that leads over other hosts.
 const WAY_LOST: [&[&str]; 2] = [
     &["^Connection ", " by UNKNOWN port"],
     &["^banner exchange: Connection ", "UNKNOWN port"],
 ];
 
-/// What any ssh prints if it has lost a connection, so that it has not refused a key before.
+/// Lines of any ssh that has lost a connection, so that it has not refused a key before.
 const LOST: [&[&str]; 3] = [
     &["^Connection ", " by "],
     &["^ssh_dispatch_run_fatal: "],

@@ -272,7 +272,7 @@ fn acceptable<T: Table>(key: &str, value: &str) -> Result<(), BadOption> {
     }
 }
 
-/// What is wrong with an argument that the tool would take for an option.
+/// Fault of an argument that the tool would take for an option.
 pub(super) const AN_OPTION: &str = "the tool would take it for an option: it cannot begin with -";
 
 fn argument_of(spec: &Spec) -> Option<&'static str> {
