@@ -1,7 +1,7 @@
 //! The checks of the suites of containers and namespaces: an agent at a target, the error of a hop
 //! that fails, and that nothing is left at its end.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -77,6 +77,17 @@ pub fn no_agent_stays(after: &str) {
     assert!(gone, "after {after}: {:?}", agents());
 }
 
+/// Starts the command line with a program at a target that does not end by itself.
+fn controller(target: &str) -> Child {
+    Command::new(offshoot_binary())
+        .args(["run", target, "--", "sleep", "100000"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it was built")
+}
+
 /// Asserts that no agent stays at a target after a shutdown, after SIGKILL of the program of its
 /// last hop, whose arguments contain `client`, and after SIGKILL of the controller. Calls `check`
 /// after each.
@@ -108,13 +119,7 @@ pub fn ends_with_its_link(target: &str, client: &str, mut check: impl FnMut(&str
     no_agent_stays("SIGKILL of the client");
     check("SIGKILL of the client");
 
-    let mut controller = Command::new(offshoot_binary());
-    controller
-        .args(["run", target, "--", "sleep", "100000"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut controller = controller.spawn().expect("it was built");
+    let mut controller = controller(target);
     let runs = || {
         let sleeps = |seen: &Seen| seen.arguments == "sleep 100000" && !seen.zombie;
         let started = |seen: &Seen| {
@@ -144,13 +149,7 @@ pub fn ends_with_its_link(target: &str, client: &str, mut check: impl FnMut(&str
 #[track_caller]
 pub fn is_removed_however_early(target: &str, containers: impl Fn() -> Vec<String>) {
     for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
-        let mut controller = Command::new(offshoot_binary());
-        controller
-            .args(["run", target, "--", "sleep", "100000"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let mut controller = controller.spawn().expect("it was built");
+        let mut controller = controller(target);
         while containers().is_empty() {
             let ended = controller.try_wait().expect("it is ours");
             assert!(ended.is_none(), "{target} made no container: {ended:?}");

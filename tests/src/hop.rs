@@ -37,6 +37,16 @@ pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// Connects the host of these words of a shell.
+///
+/// # Panics
+/// Panics if the hop fails.
+#[track_caller]
+pub fn reached(router: &Router, words: Vec<String>) -> Context {
+    let context = router.local().shell_words(words).connect();
+    context.unwrap_or_else(|error| panic!("{error}\nsaid: {:#?}", said(&error)))
+}
+
 /// Connects the host of these words of a shell, and exchanges messages of several frames with it.
 ///
 /// # Panics

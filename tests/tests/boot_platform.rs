@@ -7,7 +7,7 @@
 use offshoot::ConnectErrorKind as Kind;
 use offshoot::stock::echo;
 use offshoot_tests::Leaks;
-use offshoot_tests::hop::{assert_says, facts_of, refused, router, runs_a_program};
+use offshoot_tests::hop::{assert_says, facts_of, reached, refused, router, runs_a_program};
 use offshoot_tests::qemu::{AARCH64, Renamed, Whole};
 use offshoot_tests::shells::{Sh, Tools};
 
@@ -58,11 +58,7 @@ fn a_host_with_an_aarch64_userland_is_detected_and_connected() {
     };
     let host = Whole::with(&busybox);
     let router = router();
-    let context = router
-        .local()
-        .shell_words(host.words(&AARCH64.words()))
-        .connect()
-        .expect("the other image is sent");
+    let context = reached(&router, host.words(&AARCH64.words()));
     let facts = facts_of(&context);
     assert_eq!(facts.platform, "aarch64");
     assert!(facts.kernel.ends_with(" aarch64"), "{}", facts.kernel);
@@ -231,11 +227,7 @@ fn an_agent_under_qemu_ends_with_its_tree() {
     }
     let router = router();
     let host = Renamed::called("aarch64");
-    let context = router
-        .local()
-        .shell_words(host.words(&AARCH64.words()))
-        .connect()
-        .expect("the other image is sent");
+    let context = reached(&router, host.words(&AARCH64.words()));
     runs_a_program(&context);
     drop((context, router, host));
     leaks.check().expect("all of it is gone");

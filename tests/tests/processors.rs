@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use offshoot::ConnectErrorKind as Kind;
 use offshoot::stock::echo;
 use offshoot::{Context, Router};
-use offshoot_tests::hop::{assert_says, facts_of, refused, runs_a_program};
+use offshoot_tests::hop::{assert_says, facts_of, reached, refused, runs_a_program};
 use offshoot_tests::qemu::{ARMV7, I686, Processor, RISCV64, Renamed, Whole};
 use offshoot_tests::scratch::ScratchDir;
 use offshoot_tests::{Leaks, require_sandbox, skip};
@@ -119,11 +119,7 @@ fn a_whole_host(processor: Processor, target: &str) {
     };
     let router = router(all_images());
     let host = Whole::with(&busybox);
-    let context = router
-        .local()
-        .shell_words(host.words(&in_namespace(processor)))
-        .connect()
-        .expect("the other image is sent");
+    let context = reached(&router, host.words(&in_namespace(processor)));
     let facts = facts_of(&context);
     assert_eq!(facts.platform, processor.machine);
     assert_eq!(
@@ -193,11 +189,7 @@ fn an_agent_of_32_bits_ends_with_its_tree() {
     }
     let router = router(all_images());
     let host = Renamed::called("i686");
-    let context = router
-        .local()
-        .shell_words(host.words(&I686.words()))
-        .connect()
-        .expect("the other image is sent");
+    let context = reached(&router, host.words(&I686.words()));
     runs_a_program(&context);
     drop((context, router, host));
     leaks.check().expect("all of it is gone");
